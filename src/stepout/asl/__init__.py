@@ -1,0 +1,1 @@
+"""The Amazon States Language: text to machine, values to values. No I/O."""

@@ -1,0 +1,209 @@
+"""JSON values: reading, writing, comparing and measuring them. The one place for Python's traps.
+
+Absent is `MISSING`, never a falsy value: `0`, `""`, `false`, `null` and `[]` are values.
+Booleans are not numbers. Integers keep any size; floats are IEEE doubles, as in Jackson, which AWS
+uses. Depth is limited to 1,000 (Jackson's default `StreamReadConstraints`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from stepout.errors import JsonError
+
+__all__ = [
+    "MAX_DEPTH",
+    "MISSING",
+    "PAYLOAD_LIMIT",
+    "Document",
+    "Json",
+    "Missing",
+    "dumps",
+    "equals",
+    "loads",
+]
+
+Json: TypeAlias = Any
+"""A user's JSON value: dict, list, str, int, float, bool or None."""
+
+MAX_DEPTH: Final = 1_000
+"""How deep arrays and objects may nest."""
+
+PAYLOAD_LIMIT: Final = 262_144
+"""Bytes of UTF-8 for an input or output of a task, state or execution (AWS service quotas)."""
+
+# orjson reads an integer of more than 64 bits as a float; 19 digits are the least that can matter.
+_LONG_INTEGER: Final = re.compile(rb"\d{19}")
+
+
+class Missing:
+    """The type of `MISSING`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __bool__(self) -> bool:
+        raise TypeError("Ask `is MISSING`; a missing value is neither true nor false.")
+
+
+MISSING: Final = Missing()
+
+
+def loads(text: str | bytes) -> Json:
+    """Read one JSON text; raises `JsonError`."""
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
+        raise JsonError(f"The JSON text nests deeper than {MAX_DEPTH} levels.")
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise JsonError(_explain(data, error)) from None
+    if _LONG_INTEGER.search(data):
+        return _loads_exactly(data)
+    return value
+
+
+def dumps(value: Json) -> bytes:
+    """Write a value as compact JSON in UTF-8, keys in their order."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        # Integers over 64 bits, or deeper than orjson's 254 levels.
+        return "".join(_pieces(value)).encode()
+
+
+def equals(left: Json, right: Json) -> bool:
+    """Deep equality of JSON values: 1 equals 1.0, true does not equal 1."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(equals(left[key], right[key]) for key in left)
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(equals, left, right))
+    return bool(left == right)
+
+
+class Document:
+    """A JSON value with its text, written at most once.
+
+    States hand the same document on as long as the value is the same, so that measuring it against
+    the payload limit, recording it in the history and answering with it cost one serialisation.
+    """
+
+    __slots__ = ("_encoded", "value")
+
+    def __init__(self, value: Json, encoded: bytes | None = None) -> None:
+        self.value = value
+        self._encoded = encoded
+
+    @property
+    def encoded(self) -> bytes:
+        if self._encoded is None:
+            self._encoded = dumps(self.value)
+        return self._encoded
+
+    @property
+    def text(self) -> str:
+        return self.encoded.decode()
+
+    @property
+    def size(self) -> int:
+        """Bytes of UTF-8."""
+        return len(self.encoded)
+
+    def __repr__(self) -> str:
+        return f"Document({self.size} bytes)"
+
+
+def _loads_exactly(data: bytes) -> Json:
+    try:
+        value = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
+    except JsonError:
+        raise
+    except (ValueError, RecursionError) as error:
+        # ValueError: more digits than Python converts (4,300), which Jackson limits to 1,000.
+        raise JsonError(f"The JSON text cannot be read: {error}") from None
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise JsonError(f"The JSON text holds {name}, which is not JSON.")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise JsonError("The JSON text holds a number that does not fit a double.")
+    return number
+
+
+def _depth(data: bytes) -> int:
+    """How deep the text nests, brackets inside strings left out."""
+    deepest = depth = 0
+    for bracket in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', data, re.DOTALL):
+        match bracket[0]:
+            case b"[" | b"{":
+                depth += 1
+                deepest = max(deepest, depth)
+            case b"]" | b"}":
+                depth -= 1
+    return deepest
+
+
+_TOKEN: Final = re.compile(r"[\w$]+")
+
+
+def _explain(data: bytes, error: orjson.JSONDecodeError) -> str:
+    """Word a parse error as Jackson does where that was recorded on AWS, else as orjson does."""
+    text = data.decode("utf-8", "replace").lstrip()
+    token = _TOKEN.match(text)
+    if token and not re.match(r"-?\d|(true|false|null)\b", text):
+        return (
+            f"Unrecognized token '{token[0]}': was expecting (JSON String, Number, Array, Object "
+            "or token 'null', 'true' or 'false')"
+        )
+    return f"{error.msg} (line {error.lineno}, column {error.colno})"
+
+
+def _pieces(value: Json) -> Iterator[str]:
+    """Write a value of any depth and with integers of any size, without recursion."""
+    stack: list[Json | _Raw] = [value]
+    while stack:
+        item = stack.pop()
+        match item:
+            case _Raw():
+                yield item.text
+            case dict():
+                stack.append(_Raw("}"))
+                for index, (key, member) in enumerate(reversed(item.items())):
+                    comma = "," if index + 1 < len(item) else ""
+                    stack += (member, _Raw(f"{comma}{orjson.dumps(key).decode()}:"))
+                stack.append(_Raw("{"))
+            case list():
+                stack.append(_Raw("]"))
+                for index, member in enumerate(reversed(item)):
+                    stack.append(member)
+                    if index + 1 < len(item):
+                        stack.append(_Raw(","))
+                stack.append(_Raw("["))
+            case int() if not isinstance(item, bool):
+                yield str(item)
+            case _:
+                yield orjson.dumps(item).decode()
+
+
+class _Raw:
+    """A piece of JSON text that is already written."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text

@@ -1,0 +1,1 @@
+"""Formats of AWS: ARNs, signatures, request shapes, timestamps. No I/O."""

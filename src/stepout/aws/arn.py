@@ -1,0 +1,81 @@
+"""Amazon Resource Names: reading them, and making those of machines, executions and connections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = [
+    "Arn",
+    "connection",
+    "connection_secret",
+    "express_execution",
+    "partition_of",
+    "state_machine",
+]
+
+_PARTS: Final = 6
+"""`arn:partition:service:region:account:resource` (IAM user guide, "ARN format")."""
+
+_PARTITIONS: Final = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"))
+"""Prefix of a region → its partition; all other public regions are in `aws`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arn:
+    """An ARN in its parts; `resource` keeps its own colons and slashes."""
+
+    partition: str
+    service: str
+    region: str
+    account: str
+    resource: str
+
+    @classmethod
+    def parse(cls, text: str) -> Arn:
+        """Read an ARN; raises `ValueError`. IAM's ARNs have no region, some services no account."""
+        parts = text.split(":", _PARTS - 1)
+        if len(parts) != _PARTS or parts[0] != "arn" or not (parts[1] and parts[2] and parts[5]):
+            raise ValueError(
+                f"Expected an ARN, arn:partition:service:region:account:resource, found '{text}'."
+            )
+        return cls(*parts[1:])
+
+    def __str__(self) -> str:
+        return f"arn:{self.partition}:{self.service}:{self.region}:{self.account}:{self.resource}"
+
+
+def partition_of(region: str) -> str:
+    """The partition that a region belongs to."""
+    return next((name for prefix, name in _PARTITIONS if region.startswith(prefix)), "aws")
+
+
+def state_machine(region: str, account: str, name: str) -> str:
+    return f"arn:{partition_of(region)}:states:{region}:{account}:stateMachine:{name}"
+
+
+def express_execution(machine_arn: str, name: str, uuid: str) -> str:
+    """The ARN of an Express execution; the UUID tells executions of one name apart."""
+    machine = Arn.parse(machine_arn)
+    machine_name = machine.resource.partition(":")[2]
+    return str(
+        Arn(
+            machine.partition,
+            machine.service,
+            machine.region,
+            machine.account,
+            f"express:{machine_name}:{name}:{uuid}",
+        )
+    )
+
+
+def connection(region: str, account: str, name: str, uuid: str) -> str:
+    return f"arn:{partition_of(region)}:events:{region}:{account}:connection/{name}/{uuid}"
+
+
+def connection_secret(region: str, account: str, name: str, uuid: str, suffix: str) -> str:
+    """The ARN of the secret that EventBridge keeps for a connection (as recorded on AWS)."""
+    return (
+        f"arn:{partition_of(region)}:secretsmanager:{region}:{account}:"
+        f"secret:events!connection/{name}/{uuid}-{suffix}"
+    )

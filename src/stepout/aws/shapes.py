@@ -1,0 +1,280 @@
+"""Requests checked against botocore's service models, compiled to one function per shape.
+
+Types are checked first (`SerializationException`), then constraints, all of them at once
+(`ValidationException`, worded as AWS words it). Unknown members are let through, as AWS does; a
+null member counts as absent. A value that the model calls sensitive is not repeated in an error.
+
+The models are read without importing botocore, which takes longer than reading them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from stepout.errors import ServiceError, StepoutError
+
+__all__ = ["Operation", "Service", "load"]
+
+Json: TypeAlias = Any
+Shape: TypeAlias = dict[str, Any]
+Check: TypeAlias = Callable[[Json, str], Iterator[str]]
+"""A value and where it is, to the constraints that it does not satisfy."""
+
+
+@dataclass(slots=True)
+class Operation:
+    """An operation of a service."""
+
+    name: str
+    _compile: Callable[[], Check] = field(repr=False)
+    _check: Check | None = field(default=None, repr=False)
+
+    def check(self, members: dict[str, Json]) -> None:
+        """Check a request's members; raises `ServiceError`."""
+        if self._check is None:
+            self._check = self._compile()
+        found = list(self._check(members, ""))
+        if found:
+            noun = "error" if len(found) == 1 else "errors"
+            raise ServiceError(
+                "ValidationException",
+                f"{len(found)} validation {noun} detected: {'; '.join(found)}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service model: `name` is the one that signatures use."""
+
+    name: str
+    target_prefix: str
+    json_version: str
+    operations: Mapping[str, Operation]
+
+
+def load(service: str) -> Service:
+    """Read the newest model of a service, by botocore's name for it."""
+    model = _read(service)
+    metadata = model["metadata"]
+    compiler = _Compiler(model["shapes"])
+    return Service(
+        name=metadata.get("signingName", metadata["endpointPrefix"]),
+        target_prefix=metadata["targetPrefix"],
+        json_version=metadata["jsonVersion"],
+        operations={
+            name: Operation(name, partial(compiler.compile, operation["input"]["shape"]))
+            for name, operation in model["operations"].items()
+            if "input" in operation
+        },
+    )
+
+
+def _read(service: str) -> dict[str, Any]:
+    spec = find_spec("botocore")
+    if spec is None or not spec.submodule_search_locations:
+        raise StepoutError("botocore, whose service models stepout reads, is not installed.")
+    versions = Path(spec.submodule_search_locations[0], "data", service)
+    newest = max(path for path in versions.iterdir() if path.is_dir())
+    packed = newest / "service-2.json.gz"
+    text = gzip.decompress(packed.read_bytes()) if packed.exists() else _unpacked(newest)
+    model: dict[str, Any] = json.loads(text)
+    return model
+
+
+def _unpacked(version: Path) -> bytes:
+    # Some distributions of botocore do not compress its data.
+    return (version / "service-2.json").read_bytes()
+
+
+class _Compiler:
+    """Makes checks of shapes, each once."""
+
+    def __init__(self, shapes: Mapping[str, Shape]) -> None:
+        self._shapes = shapes
+        self._checks: dict[str, Check] = {}
+
+    def compile(self, name: str) -> Check:
+        if name not in self._checks:
+            # A shape may hold itself: until it is made, ask for it when it is used.
+            self._checks[name] = lambda value, where: self._checks[name](value, where)
+            shape = self._shapes[name]
+            self._checks[name] = _MAKERS[shape["type"]](self, shape)
+        return self._checks[name]
+
+
+def _structure(compiler: _Compiler, shape: Shape) -> Check:
+    required = frozenset(shape.get("required", ()))
+    members = [
+        (name, _lower_camel(name), compiler.compile(member["shape"]), name in required)
+        for name, member in shape["members"].items()
+    ]
+
+    def check(value: Json, where: str) -> Iterator[str]:
+        if not isinstance(value, dict):
+            raise _wrong_type("an object", value, where)
+        for name, label, check_member, is_required in members:
+            member = value.get(name)
+            if member is not None:
+                yield from check_member(member, f"{where}.{label}" if where else label)
+            elif is_required:
+                at = f"{where}.{label}" if where else label
+                yield f"Value null at '{at}' failed to satisfy constraint: Member must not be null"
+
+    return check
+
+
+def _list(compiler: _Compiler, shape: Shape) -> Check:
+    check_item = compiler.compile(shape["member"]["shape"])
+    constraints = list(_size_constraints(shape))
+
+    def check(value: Json, where: str) -> Iterator[str]:
+        if not isinstance(value, list):
+            raise _wrong_type("an array", value, where)
+        yield from _unsatisfied(value, where, constraints)
+        for index, item in enumerate(value):
+            yield from check_item(item, f"{where}.{index + 1}.member")
+
+    return check
+
+
+def _map(compiler: _Compiler, shape: Shape) -> Check:
+    check_key = compiler.compile(shape["key"]["shape"])
+    check_value = compiler.compile(shape["value"]["shape"])
+    constraints = list(_size_constraints(shape))
+
+    def check(value: Json, where: str) -> Iterator[str]:
+        if not isinstance(value, dict):
+            raise _wrong_type("an object", value, where)
+        yield from _unsatisfied(value, where, constraints)
+        for key, item in value.items():
+            yield from check_key(key, f"{where}.key")
+            yield from check_value(item, f"{where}.{key}.member")
+
+    return check
+
+
+def _string(_compiler: _Compiler, shape: Shape) -> Check:
+    constraints = list(_string_constraints(shape))
+    shows_value = not shape.get("sensitive")
+
+    def check(value: Json, where: str) -> Iterator[str]:
+        if not isinstance(value, str):
+            raise _wrong_type("a string", value, where)
+        for is_satisfied, message in constraints:
+            if not is_satisfied(value):
+                shown = f"Value '{value}'" if shows_value else "Value"
+                yield f"{shown} at '{where}' failed to satisfy constraint: {message}"
+
+    return check
+
+
+def _scalar(expected: str, kinds: tuple[type, ...]) -> Callable[[_Compiler, Shape], Check]:
+    def make(_compiler: _Compiler, shape: Shape) -> Check:
+        constraints = list(_range_constraints(shape))
+
+        def check(value: Json, where: str) -> Iterator[str]:
+            # A Boolean is no number, though Python thinks so.
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise _wrong_type(expected, value, where)
+            yield from _unsatisfied(value, where, constraints)
+
+        return check
+
+    return make
+
+
+_MAKERS: Final[Mapping[str, Callable[[_Compiler, Shape], Check]]] = {
+    "structure": _structure,
+    "list": _list,
+    "map": _map,
+    "string": _string,
+    "integer": _scalar("an integer", (int,)),
+    "long": _scalar("an integer", (int,)),
+    "float": _scalar("a number", (int, float)),
+    "timestamp": _scalar("a timestamp in epoch seconds", (int, float)),
+    "boolean": _scalar("a boolean", (bool,)),
+}
+
+Constraint: TypeAlias = tuple[Callable[[Json], bool], str]
+
+
+def _unsatisfied(value: Json, where: str, constraints: list[Constraint]) -> Iterator[str]:
+    for is_satisfied, message in constraints:
+        if not is_satisfied(value):
+            shown = json.dumps(value, ensure_ascii=False)
+            yield f"Value '{shown}' at '{where}' failed to satisfy constraint: {message}"
+
+
+def _size_constraints(shape: Shape) -> Iterator[Constraint]:
+    if "max" in shape:
+        limit = shape["max"]
+        message = f"Member must have length less than or equal to {limit}"
+        yield (lambda value: len(value) <= limit), message
+    if shape.get("min"):
+        least = shape["min"]
+        message = f"Member must have length greater than or equal to {least}"
+        yield (lambda value: len(value) >= least), message
+
+
+def _range_constraints(shape: Shape) -> Iterator[Constraint]:
+    if "max" in shape:
+        limit = shape["max"]
+        message = f"Member must have value less than or equal to {limit}"
+        yield (lambda value: value <= limit), message
+    if "min" in shape:
+        least = shape["min"]
+        message = f"Member must have value greater than or equal to {least}"
+        yield (lambda value: value >= least), message
+
+
+def _string_constraints(shape: Shape) -> Iterator[Constraint]:
+    yield from _size_constraints(shape)
+    if "enum" in shape:
+        allowed = shape["enum"]
+        message = f"Member must satisfy enum value set: [{', '.join(allowed)}]"
+        yield (lambda value: value in allowed), message
+    if "pattern" in shape:
+        message = f"Member must satisfy regular expression pattern: {shape['pattern']}"
+        pattern = _pattern(shape["pattern"])
+        yield (lambda value: pattern.fullmatch(value) is not None), message
+
+
+# The model's patterns are Java's. Two of them try a run of blanks in exponentially many ways; the
+# ones below take the same texts in one way only.
+_LINEAR: Final = {
+    r"^[ \t]*[^\x00-\x1F:\x7F]+([ \t]+[^\x00-\x1F:\x7F]+)*[ \t]*$": (
+        r"\t*[^\x00-\x1F:\x7F][^\x00-\x08\x0A-\x1F:\x7F]*"
+    ),
+    r"^[ \t]*[\x20-\x7E]+([ \t]+[\x20-\x7E]+)*[ \t]*$": r"\t*[\x20-\x7E][\t\x20-\x7E]*",
+}
+
+
+def _pattern(java: str) -> re.Pattern[str]:
+    return re.compile(_LINEAR.get(java, java).replace(r"\p{ASCII}", r"[\x00-\x7F]"), re.ASCII)
+
+
+def _lower_camel(name: str) -> str:
+    """Errors name members with a small first letter, also those of EventBridge (as recorded)."""
+    return name[:1].lower() + name[1:]
+
+
+def _wrong_type(expected: str, value: Json, where: str) -> ServiceError:
+    place = f"at '{where}'" if where else "as the request"
+    return ServiceError(
+        "SerializationException", f"Expected {expected} {place}, found {_kind(value)}."
+    )
+
+
+def _kind(value: Json) -> str:
+    if value is None:
+        return "null"
+    kinds = ((bool, "a boolean"), (str, "a string"), (dict, "an object"), (list, "an array"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "a number")
