@@ -9,7 +9,7 @@
     ├── EgressError           an outgoing request was refused or failed
     │   ├── EgressRefused     the egress policy said no; carries the decision
     │   ├── EgressFailed      network, DNS or TLS failed; carries what and where
-    │   └── BodyTooLarge      the answer went over the limit while it was read
+    │   └── TokenRefused      an authorization endpoint answered without a token
     ├── StoreError            the store cannot be opened, read or written
     ├── Fenced                another driver has taken over the run
     └── ServiceError          an AWS-shaped error answer: code, message, HTTP status
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from stepout.asl.problems import Problem
 
 __all__ = [
-    "BodyTooLarge",
     "DefinitionError",
     "EgressError",
     "EgressFailed",
@@ -39,6 +38,7 @@ __all__ = [
     "SettingsError",
     "StepoutError",
     "StoreError",
+    "TokenRefused",
 ]
 
 
@@ -82,12 +82,8 @@ class EgressFailed(EgressError):
     """The network, DNS or TLS failed; the message says what and where, without secrets."""
 
 
-class BodyTooLarge(EgressError):
-    """An answer's body went over `limit` bytes and was cut off while it was read."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        super().__init__(f"The answer's body is larger than {limit} bytes.")
+class TokenRefused(EgressError):
+    """An OAuth authorization endpoint answered, but gave no token; the message says why."""
 
 
 class StoreError(StepoutError):

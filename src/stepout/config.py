@@ -1,0 +1,307 @@
+"""Settings of the server: flag > `STEPOUT_*` > `stepout.toml` > default, each with its origin.
+
+A setting is a field of `ServerSettings`; its flag, variable and key in the file follow from its
+name (`log_format`: `--log-format`, `STEPOUT_LOG_FORMAT`, `log_format` in `[server]`). All problems
+are found before any is told.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from stepout.errors import SettingsError
+from stepout.secret import Secret
+
+__all__ = [
+    "FILE",
+    "Identity",
+    "ServerSettings",
+    "Settings",
+    "is_loopback",
+    "load",
+    "load_identities",
+    "parse_connect",
+]
+
+FILE: Final = Path("stepout.toml")
+
+_LISTS: Final = re.compile(r"[,\s]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """What `stepout serve` can be told."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Any other than loopback needs TLS and known keys."""
+
+    port: int = 8083
+    """Port to listen on; 0 takes a free one."""
+
+    data: Path | None = None
+    """Directory for machines and connections; without one they are kept in memory."""
+
+    region: str = "us-east-1"
+    """Region where a request names none."""
+
+    account: str = "123456789012"
+    """Account where the access key names none."""
+
+    log_format: str = "text"
+    """`text` or `json`."""
+
+    egress_allow: tuple[str, ...] = ()
+    """Networks, in CIDR notation, that may be called although they are not the public internet."""
+
+    egress_ca: tuple[Path, ...] = ()
+    """PEM files of further certificate authorities that are believed."""
+
+    egress_connect: tuple[str, ...] = ()
+    """`HOST:PORT=ADDRESS:PORT`: dial there instead, as curl's connect-to. Loopback servers only."""
+
+    tls_cert: Path | None = None
+    """PEM file of the server's certificate chain."""
+
+    tls_key: Path | None = None
+    """PEM file of the server's private key."""
+
+    identities: Path | None = None
+    """TOML file of the access keys that the server knows."""
+
+    drain_seconds: float = 30.0
+    """How long a shutdown waits for executions in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings, and for each where its value came from."""
+
+    server: ServerSettings
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A user of the server."""
+
+    name: str
+    access_key_id: str
+    secret: Secret
+
+
+# --- Reading --------------------------------------------------------------------------------------
+
+Raw: TypeAlias = Any
+Read: TypeAlias = Callable[[Raw], Raw]
+
+
+def load(
+    flags: Mapping[str, Raw], environ: Mapping[str, str], file: Path | None = None
+) -> Settings:
+    """Collect the settings; raises `SettingsError` with every problem.
+
+    `flags` holds what was given on the command line, by field name; None and empty stand for not
+    given. `file` must exist where it is named; `stepout.toml` is read where it exists.
+    """
+    problems: list[str] = []
+    values: dict[str, Raw] = {}
+    origins: dict[str, str] = {}
+    in_file, path = _file(file, problems)
+    for setting in fields(ServerSettings):
+        name = setting.name
+        sources = (
+            (f"--{name.replace('_', '-')}", flags.get(name)),
+            (f"STEPOUT_{name.upper()}", environ.get(f"STEPOUT_{name.upper()}")),
+            (f"{name} in {path}", in_file.pop(name, None)),
+        )
+        origin, raw = next(((o, r) for o, r in sources if r not in (None, ())), ("default", None))
+        origins[name] = origin
+        if raw is not None:
+            _take(name, raw, origin, values, problems)
+    problems += [f"{path}: [server] has no setting '{name}'." for name in in_file]
+    if not problems:
+        settings = ServerSettings(**values)
+        problems += _contradictions(settings)
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return Settings(settings, origins)
+
+
+def _file(file: Path | None, problems: list[str]) -> tuple[dict[str, Raw], Path]:
+    path = file or FILE
+    if file is None and not path.exists():
+        return {}, path
+    try:
+        server = tomllib.loads(path.read_text("utf-8")).get("server", {})
+    except (OSError, ValueError) as error:
+        problems.append(f"The settings file {path} cannot be read: {error}.")
+        return {}, path
+    if not isinstance(server, dict):
+        problems.append(f"{path}: expected a table [server], found {server!r}.")
+        return {}, path
+    return server, path
+
+
+def _take(name: str, raw: Raw, origin: str, values: dict[str, Raw], problems: list[str]) -> None:
+    try:
+        values[name] = _READ.get(name, _text)(raw)
+    except (ValueError, TypeError) as error:
+        problems.append(f"{origin}: {error}")
+
+
+def _text(raw: Raw) -> str:
+    if not isinstance(raw, str) or not raw:
+        raise ValueError(f"Expected a text, found {raw!r}.")
+    return raw
+
+
+def _port(raw: Raw) -> int:
+    try:
+        port = int(raw)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65_535:
+        raise ValueError(f"Expected a port from 0 to 65535, found {raw!r}.")
+    return port
+
+
+def _matching(pattern: str, what: str) -> Read:
+    def read(raw: Raw) -> str:
+        text = str(raw)
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"Expected {what}, found {raw!r}.")
+        return text
+
+    return read
+
+
+def _seconds(raw: Raw) -> float:
+    try:
+        seconds = float(raw)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= 3_600:
+        raise ValueError(f"Expected seconds from 0 to 3600, found {raw!r}.")
+    return seconds
+
+
+def _path(raw: Raw) -> Path:
+    return raw if isinstance(raw, Path) else Path(_text(raw)).expanduser()
+
+
+def _each(read: Read) -> Read:
+    """A list: of texts as it is, in a variable separated by commas or blanks."""
+
+    def read_list(raw: Raw) -> tuple[Raw, ...]:
+        items: Iterable[Raw] = filter(None, _LISTS.split(raw)) if isinstance(raw, str) else raw
+        return tuple(map(read, items))
+
+    return read_list
+
+
+def _network(raw: Raw) -> str:
+    try:
+        return str(ip_network(_text(raw)))
+    except ValueError as error:
+        raise ValueError(f"Expected a network such as 10.0.0.0/16: {error}.") from None
+
+
+def _connect(raw: Raw) -> str:
+    _parse_connect(_text(raw))
+    return str(raw)
+
+
+_READ: Final[Mapping[str, Read]] = {
+    "port": _port,
+    "region": _matching(r"[a-z]{2,}(-[a-z]+)+-\d", "a region such as us-east-1"),
+    "account": _matching(r"\d{12}", "an account of 12 digits"),
+    "log_format": _matching("text|json", "text or json"),
+    "data": _path,
+    "tls_cert": _path,
+    "tls_key": _path,
+    "identities": _path,
+    "egress_allow": _each(_network),
+    "egress_ca": _each(_path),
+    "egress_connect": _each(_connect),
+    "drain_seconds": _seconds,
+}
+"""Field → how its value is read; the others are texts."""
+
+
+def _contradictions(settings: ServerSettings) -> Iterable[str]:
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        yield "--tls-cert and --tls-key belong together; one of them is missing."
+    if is_loopback(settings.host):
+        return
+    where = f"The server would listen on {settings.host}, which others can reach"
+    if settings.tls_cert is None:
+        yield f"{where}: that needs --tls-cert and --tls-key."
+    if settings.identities is None:
+        yield f"{where}: that needs --identities, a file of the access keys it knows."
+    if settings.egress_connect:
+        yield f"{where}: --egress-connect is for servers on loopback only."
+
+
+# --- Meaning --------------------------------------------------------------------------------------
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+_CONNECT: Final = re.compile(r"([A-Za-z0-9_.-]+):(\d{1,5})=(\[[^\]]+\]|[^:\[\]]+):(\d{1,5})")
+
+
+def parse_connect(entries: Iterable[str]) -> dict[tuple[str, int], tuple[str, int]]:
+    """Entries `HOST:PORT=ADDRESS:PORT`: host and port of a URL → where to dial instead."""
+    return dict(map(_parse_connect, entries))
+
+
+def _parse_connect(entry: str) -> tuple[tuple[str, int], tuple[str, int]]:
+    match = _CONNECT.fullmatch(entry)
+    try:
+        if match is None:
+            raise ValueError
+        address = str(ip_address(match[3].strip("[]")))
+    except ValueError:
+        raise ValueError(
+            "Expected HOST:PORT=ADDRESS:PORT with a host name and an IP address, such as "
+            f"api.example.com:443=127.0.0.1:9443, found {entry!r}."
+        ) from None
+    return (match[1].lower(), _port(match[2])), (address, _port(match[4]))
+
+
+def load_identities(path: Path) -> tuple[Identity, ...]:
+    """Read a file of users: `[user.NAME]` with `access_key_id` and `secret_access_key`."""
+    try:
+        users = tomllib.loads(path.read_text("utf-8")).get("user", {})
+        return tuple(_identity(name, user) for name, user in users.items())
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+        found = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
+        raise SettingsError(
+            f"Expected {path} to hold users as [user.NAME] with the texts access_key_id and "
+            f"secret_access_key, and it cannot be read: {found}."
+        ) from None
+
+
+def _identity(name: str, user: Mapping[str, Raw]) -> Identity:
+    return Identity(name, _text(user["access_key_id"]), Secret(_secret(user)))
+
+
+def _secret(user: Mapping[str, Raw]) -> str:
+    secret = user["secret_access_key"]
+    if not isinstance(secret, str) or not secret:
+        raise ValueError("secret_access_key is not a text")
+    return secret
