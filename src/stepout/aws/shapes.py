@@ -104,10 +104,13 @@ class _Compiler:
     def compile(self, name: str) -> Check:
         if name not in self._checks:
             # A shape may hold itself: until it is made, ask for it when it is used.
-            self._checks[name] = lambda value, where: self._checks[name](value, where)
+            self._checks[name] = partial(self._late, name)
             shape = self._shapes[name]
             self._checks[name] = _MAKERS[shape["type"]](self, shape)
         return self._checks[name]
+
+    def _late(self, name: str, value: Json, where: str) -> Iterator[str]:
+        return self._checks[name](value, where)
 
 
 def _structure(compiler: _Compiler, shape: Shape) -> Check:
