@@ -73,7 +73,7 @@ def test_a_token_is_refused_in_the_words_recorded_on_aws() -> None:
 
 @pytest.mark.parametrize("depth", [254, 255, MAX_DEPTH])
 def test_depth_up_to_the_limit_is_read_and_written(depth: int) -> None:
-    text = b"[" * depth + b'{"k":"[["}'[:0] + b"1" + b"]" * depth
+    text = b"[" * depth + b"1" + b"]" * depth
     assert dumps(loads(text)) == text
 
 

@@ -1,0 +1,570 @@
+"""JSONPath as Step Functions reads it: the dialect of Jayway JsonPath, without its functions.
+
+A path is compiled once, to steps that each take a list of nodes to a list of nodes. A *definite*
+path (members and single indices only) reads one value in a plain loop; any other gives a list. A
+*Reference Path* is a definite one that may be written to.
+
+- `$` is the input, `$$` the context object, `$name` a variable.
+- `.length()` and its like are members of that name, as on AWS; regular expressions and the set
+  operators of Jayway are no part of the dialect.
+- Nothing recurses over the document, and a read gives up after `MAX_NODES` nodes.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final, TypeAlias, TypeGuard, TypeVar
+
+from stepout.asl.values import MISSING, Json, Missing, equals
+from stepout.errors import PathError
+
+__all__ = ["Path", "PathMiss", "compile", "compile_reference"]
+
+MAX_NODES: Final = 1_000_000
+"""Nodes that one read may look at: some eight times the largest document."""
+
+MAX_NESTING: Final = 32
+"""Parentheses and filters inside each other; ours."""
+
+MAX_TEXT: Final = 65_536
+"""Characters of a path; ours."""
+
+
+class PathMiss(Exception):
+    """A definite path leads nowhere in a document; the message is worded as Jayway words it."""
+
+    def __init__(self, message: str, *, index_out_of_range: bool = False) -> None:
+        self.index_out_of_range = index_out_of_range
+        super().__init__(message)
+
+
+Key: TypeAlias = str | int | tuple[str, ...]
+"""A member of an object; an index of an array, from its end where negative; at the end of a path
+also several members, which pick a part of an object."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A compiled path."""
+
+    text: str
+    root: str
+    """`$`, `$$`, or `$` and the name of a variable."""
+    keys: tuple[Key, ...] | None
+    """The steps of a definite path; None for any other."""
+    steps: tuple[Step, ...] = field(repr=False)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether the path names one place, so that it may be written to."""
+        return self.keys is not None and not any(isinstance(key, tuple) for key in self.keys)
+
+    def read(self, document: Json) -> Json:
+        """The value, or the list of values of an indefinite path; raises `PathMiss`."""
+        if self.keys is None:
+            return _Reading(document).run(self.steps, document)
+        value = document
+        for position, key in enumerate(self.keys):
+            value = _child(value, key, self.keys, position)
+        return value
+
+    def write(self, document: Json, value: Json) -> Json:
+        """A copy of the document with the value at a Reference Path; raises `PathMiss`.
+
+        Missing members are made, missing items of arrays are not.
+        """
+        if self.keys is None or not self.is_reference:
+            raise TypeError(f"{self.text} is not a Reference Path.")
+        if not self.keys:
+            return value
+        copy = _copied(document, self.keys, 0)
+        place = copy
+        for position, key in enumerate(self.keys[:-1]):
+            if isinstance(key, str) and place.get(key) is None:
+                place[key] = {}
+            child = _child(place, key, self.keys, position)
+            place[key] = child = _copied(child, self.keys, position + 1)
+            place = child
+        last = self.keys[-1]
+        if isinstance(last, int):
+            _child(place, last, self.keys, len(self.keys) - 1)
+        place[last] = value
+        return copy
+
+
+@lru_cache(4_096)
+def compile(text: str) -> Path:  # noqa: A001 — as in `re`, always used as `jsonpath.compile`
+    """Compile a path; raises `PathError`."""
+    if len(text) > MAX_TEXT:
+        raise PathError(f"The path has {len(text)} characters; it may have {MAX_TEXT}.")
+    return _Parser(text).path()
+
+
+def compile_reference(text: str) -> Path:
+    """Compile a Reference Path; raises `PathError`, worded as AWS words it."""
+    if not text.startswith("$"):
+        raise PathError("Value is not a Reference Path: Reference path didn't start with '$'")
+    try:
+        path = compile(text)
+    except PathError:
+        raise PathError("Value is not a Reference Path") from None
+    if not path.is_reference:
+        raise PathError("Value is not a Reference Path")
+    return path
+
+
+# --- Definite paths -------------------------------------------------------------------------------
+
+
+def _child(value: Json, key: Key, keys: tuple[Key, ...], position: int) -> Json:
+    if isinstance(key, str):
+        if isinstance(value, dict) and key in value:
+            return value[key]
+        raise _missing_member(value, keys, position)
+    if isinstance(key, tuple):
+        if isinstance(value, dict):
+            return {name: value[name] for name in key if name in value}
+        raise _missing_member(value, keys, position)
+    if not isinstance(value, list):
+        raise PathMiss(
+            f"Filter: [{key}] can only be applied to arrays. Current context is: "
+            f"{_bracketed(keys[:position])}"
+        )
+    if not -len(value) <= key < len(value):
+        raise PathMiss(
+            f"Index out of bounds when evaluating path {_bracketed(keys[: position + 1])}",
+            index_out_of_range=True,
+        )
+    return value[key]
+
+
+def _missing_member(value: Json, keys: tuple[Key, ...], position: int) -> PathMiss:
+    here = _bracketed(keys[: position + 1])
+    if not isinstance(value, dict):
+        above = _bracketed(keys[:position])
+        return PathMiss(
+            f"Expected to find an object with property {_bracketed(keys[position:][:1])[1:]} in "
+            f"{above}"
+        )
+    is_leaf = position + 1 == len(keys)
+    return PathMiss(f"{'No results for path:' if is_leaf else 'Missing property in path'} {here}")
+
+
+def _bracketed(keys: tuple[Key, ...]) -> str:
+    return "$" + "".join(map(_shown, keys))
+
+
+def _shown(key: Key) -> str:
+    if isinstance(key, int):
+        return f"[{key}]"
+    return f"['{key}']" if isinstance(key, str) else f"[{','.join(map(repr, key))}]"
+
+
+def _copied(value: Json, keys: tuple[Key, ...], position: int) -> Json:
+    """A copy of the container that the key at `position` is about to be written to."""
+    expected = list if isinstance(keys[position], int) else dict
+    if isinstance(value, expected):
+        return value.copy()
+    kind = "an object" if expected is dict else "an array"
+    raise PathMiss(f"Expected {kind} at {_bracketed(keys[:position])}")
+
+
+# --- Indefinite paths -----------------------------------------------------------------------------
+
+Nodes: TypeAlias = list[Json]
+Step: TypeAlias = "Callable[[_Reading, Nodes], Nodes]"
+Operand: TypeAlias = "Callable[[_Reading, Json], Json | Missing]"
+Test: TypeAlias = "Callable[[_Reading, Json], bool]"
+
+
+class _Reading:
+    """One read of a document, with a budget."""
+
+    __slots__ = ("_left", "document")
+
+    def __init__(self, document: Json) -> None:
+        self.document = document
+        self._left = MAX_NODES
+
+    def run(self, steps: tuple[Step, ...], start: Json) -> Nodes:
+        nodes = [start]
+        for step in steps:
+            nodes = step(self, nodes)
+            self.spend(len(nodes))
+        return nodes
+
+    def spend(self, nodes: int) -> None:
+        self._left -= nodes + 1
+        if self._left < 0:
+            raise PathMiss(f"The path looks at more than {MAX_NODES} nodes of the document.")
+
+
+def _member(name: str) -> Step:
+    return lambda _reading, nodes: [
+        node[name] for node in nodes if isinstance(node, dict) and name in node
+    ]
+
+
+def _members(names: tuple[str, ...]) -> Step:
+    """Several members of an object, as a part of it."""
+    return lambda _reading, nodes: [
+        {name: node[name] for name in names if name in node}
+        for node in nodes
+        if isinstance(node, dict)
+    ]
+
+
+def _items(indices: tuple[int, ...]) -> Step:
+    return lambda _reading, nodes: [
+        node[index]
+        for node in nodes
+        if isinstance(node, list)
+        for index in indices
+        if -len(node) <= index < len(node)
+    ]
+
+
+def _slice(part: slice) -> Step:
+    return lambda _reading, nodes: [
+        item for node in nodes if isinstance(node, list) for item in node[part]
+    ]
+
+
+def _wildcard(reading: _Reading, nodes: Nodes) -> Nodes:
+    reading.spend(len(nodes))
+    return [child for node in nodes for child in _children(node)]
+
+
+def _descend(reading: _Reading, nodes: Nodes) -> Nodes:
+    """Each node and all that is below it, in the document's order."""
+    found: Nodes = []
+    ahead = nodes[::-1]
+    while ahead:
+        node = ahead.pop()
+        reading.spend(0)
+        found.append(node)
+        ahead += reversed(_children(node))
+    return found
+
+
+def _filter(test: Test) -> Step:
+    """Items of arrays that pass, and objects that pass themselves; never scalars."""
+
+    def step(reading: _Reading, nodes: Nodes) -> Nodes:
+        candidates = [
+            item
+            for node in nodes
+            for item in (node if isinstance(node, list) else [node])
+            if isinstance(item, dict | list)
+        ]
+        reading.spend(len(candidates))
+        return [item for item in candidates if test(reading, item)]
+
+    return step
+
+
+def _required(keys: tuple[Key, ...]) -> Step:
+    """The definite beginning of an indefinite path, which must be there."""
+
+    def step(_reading: _Reading, nodes: Nodes) -> Nodes:
+        value = nodes[0]
+        for position, key in enumerate(keys):
+            value = _child(value, key, keys, position)
+        return [value]
+
+    return step
+
+
+def _children(node: Json) -> Nodes:
+    if isinstance(node, dict):
+        return list(node.values())
+    return node if isinstance(node, list) else []
+
+
+# --- Filters --------------------------------------------------------------------------------------
+
+
+def _ordered(compare: Callable[[Json, Json], bool]) -> Callable[[Json, Json], bool]:
+    """Numbers with numbers, texts with texts; anything else is in no order."""
+
+    def ordered(left: Json, right: Json) -> bool:
+        if isinstance(left, str) and isinstance(right, str):
+            return compare(left, right)
+        return _is_number(left) and _is_number(right) and compare(left, right)
+
+    return ordered
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _same(left: Json | Missing, right: Json | Missing) -> bool:
+    return left is not MISSING and right is not MISSING and equals(left, right)
+
+
+_OPERATORS: Final[Mapping[str, Callable[[Json, Json], bool]]] = {
+    "==": _same,
+    "!=": lambda left, right: not _same(left, right),
+    "<": _ordered(operator.lt),
+    "<=": _ordered(operator.le),
+    ">": _ordered(operator.gt),
+    ">=": _ordered(operator.ge),
+}
+
+
+def _exists(operand: Operand) -> Test:
+    """A value that is there; an explicit null is not (observed on Step Functions Local)."""
+
+    def test(reading: _Reading, node: Json) -> bool:
+        value = operand(reading, node)
+        return value is not MISSING and value is not None
+
+    return test
+
+
+def _comparison(sign: str, left: Operand, right: Operand) -> Test:
+    compare = _OPERATORS[sign]
+    return lambda reading, node: compare(left(reading, node), right(reading, node))
+
+
+def _relative(path: Path) -> Operand:
+    """A path inside a filter: `@` starts at the node, `$` at the document. Nothing found is
+    MISSING."""
+
+    def operand(reading: _Reading, node: Json) -> Json | Missing:
+        start = node if path.root == "@" else reading.document
+        try:
+            if path.keys is None:
+                return reading.run(path.steps, start) or MISSING
+            return path.read(start)
+        except PathMiss:
+            # A filter is not stopped by what one node lacks, but by an empty budget it is.
+            reading.spend(0)
+            return MISSING
+
+    return operand
+
+
+# --- The parser -----------------------------------------------------------------------------------
+
+_SPACE: Final = re.compile(r"\s*")
+_NAME: Final = re.compile(r"[^\s.\[\](),'\"?@*$=!<>&|]+(\(\))?")
+_VARIABLE: Final = re.compile(r"\$\$|\$[^\W\d]\w*|\$")
+_INDEX: Final = re.compile(r"-?\d{1,9}(?!\d)", re.ASCII)
+_SLICE: Final = re.compile(r"(-?\d{1,9})?\s*:\s*(-?\d{1,9})?(?:\s*:\s*([1-9]\d{0,8}))?", re.ASCII)
+_NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
+_QUOTED: Final = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
+_OPERATOR: Final = re.compile("|".join(sorted(_OPERATORS, key=len, reverse=True)))
+_CONSTANT: Final = re.compile(r"(true|false|null)\b")
+_CONSTANTS: Final[Mapping[str, Json]] = {"true": True, "false": False, "null": None}
+_ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+
+
+class _Parser:
+    """Recursive descent over a path's text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._nesting = 0
+
+    def path(self) -> Path:
+        """The whole text as a path."""
+        root = self._match(_VARIABLE)
+        if root is None:
+            raise self._error("'$'")
+        path = self._steps(self._text, root[0])
+        if self._at < len(self._text):
+            raise self._error("'.' or '['")
+        return path
+
+    def _steps(self, text: str, root: str) -> Path:
+        """Everything that follows a root."""
+        keys: list[Key] = []
+        steps: list[Step] = []
+        while self._at < len(self._text) and self._text[self._at] in ".[":
+            if self._take(".."):
+                steps += (*self._definite(keys, steps), _descend)
+                found = self._bracket() if self._peek("[") else self._dotted()
+            elif self._take(".") and not self._peek("["):
+                found = self._dotted()
+            else:
+                found = self._bracket()
+            if not steps and (isinstance(found, str | int) or self._ends_with(found)):
+                keys.append(found)
+                continue
+            steps += self._definite(keys, steps)
+            steps.append(_step_of(found))
+        if not steps:
+            return Path(text, root, tuple(keys), ())
+        return Path(text, root, None, tuple(steps))
+
+    def _ends_with(self, found: Key | Step) -> TypeGuard[tuple[str, ...]]:
+        """Whether several members were the last of a path."""
+        is_end = self._at == len(self._text) or self._text[self._at] not in ".["
+        return isinstance(found, tuple) and is_end
+
+    def _definite(self, keys: list[Key], steps: list[Step]) -> list[Step]:
+        return [_required(tuple(keys))] if keys and not steps else []
+
+    def _dotted(self) -> Key | Step:
+        if self._take("*"):
+            return _wildcard
+        name = self._match(_NAME)
+        if name is None:
+            raise self._error("a name or '*'")
+        return name[0]
+
+    def _bracket(self) -> Key | Step:
+        self._expect("[")
+        found = self._selector()
+        self._expect("]")
+        return found
+
+    def _selector(self) -> Key | Step:
+        self._skip()
+        if self._take("*"):
+            return _wildcard
+        if self._take("?"):
+            self._expect("(")
+            test = self._nested(self._either)
+            self._expect(")")
+            return _filter(test)
+        if self._peek("'") or self._peek('"'):
+            names = self._listed(self._quoted)
+            return names[0] if len(names) == 1 else tuple(names)
+        part = self._match(_SLICE)
+        if part is not None:
+            return _slice(
+                slice(*(None if bound is None else int(bound) for bound in part.groups()))
+            )
+        indices = self._listed(self._index)
+        return indices[0] if len(indices) == 1 else _items(tuple(indices))
+
+    def _either(self) -> Test:
+        tests = [self._both()]
+        while self._comes("||"):
+            tests.append(self._both())
+        return tests[0] if len(tests) == 1 else lambda r, node: any(test(r, node) for test in tests)
+
+    def _both(self) -> Test:
+        tests = [self._condition()]
+        while self._comes("&&"):
+            tests.append(self._condition())
+        return tests[0] if len(tests) == 1 else lambda r, node: all(test(r, node) for test in tests)
+
+    def _condition(self) -> Test:
+        self._skip()
+        if self._take("!"):
+            test = self._nested(self._condition)
+            return lambda reading, node: not test(reading, node)
+        if self._take("("):
+            test = self._nested(self._either)
+            self._expect(")")
+            return test
+        left, is_path = self._operand()
+        sign = self._match(_OPERATOR)
+        if sign is not None:
+            return _comparison(sign[0], left, self._operand()[0])
+        if not is_path:
+            raise self._error("an operator")
+        return _exists(left)
+
+    def _operand(self) -> tuple[Operand, bool]:
+        """A path or a constant, and whether it is a path."""
+        self._skip()
+        start = self._at
+        if self._take("@") or self._take("$"):
+            path = self._nested(lambda: self._steps("", self._text[start]))
+            self._skip()
+            return _relative(path), True
+        value = self._constant()
+        self._skip()
+        return lambda _reading, _node: value, False
+
+    def _constant(self) -> Json:
+        if self._peek("'") or self._peek('"'):
+            return self._quoted()
+        word = self._match(_CONSTANT)
+        if word is not None:
+            return _CONSTANTS[word[0]]
+        number = self._match(_NUMBER)
+        if number is None:
+            raise self._error("a path or a constant")
+        return float(number[0]) if number[1] or number[2] else int(number[0][:400])
+
+    def _quoted(self) -> str:
+        self._skip()
+        match = self._match(_QUOTED)
+        if match is None:
+            raise self._error("a quoted name")
+        return _ESCAPE.sub(r"\1", match[1] if match[1] is not None else match[2])
+
+    def _index(self) -> int:
+        self._skip()
+        match = self._match(_INDEX)
+        if match is None:
+            raise self._error("an index, a quoted name, '*', ':' or '?'")
+        return int(match[0])
+
+    def _listed(self, read: Callable[[], _T]) -> list[_T]:
+        items = [read()]
+        while self._comes(","):
+            items.append(read())
+        return items
+
+    def _nested(self, read: Callable[[], _T]) -> _T:
+        self._nesting += 1
+        if self._nesting > MAX_NESTING:
+            raise PathError(f"The path nests deeper than {MAX_NESTING} levels.")
+        found = read()
+        self._nesting -= 1
+        return found
+
+    def _match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        match = pattern.match(self._text, self._at)
+        if match is not None:
+            self._at = match.end()
+        return match
+
+    def _skip(self) -> None:
+        self._match(_SPACE)
+
+    def _peek(self, token: str) -> bool:
+        return self._text.startswith(token, self._at)
+
+    def _take(self, token: str) -> bool:
+        found = self._peek(token)
+        self._at += len(token) * found
+        return found
+
+    def _comes(self, token: str) -> bool:
+        self._skip()
+        return self._take(token)
+
+    def _expect(self, token: str) -> None:
+        if not self._comes(token):
+            raise self._error(f"'{token}'")
+
+    def _error(self, expected: str) -> PathError:
+        rest = self._text[self._at : self._at + 20]
+        found = f"'{rest}'" if rest else "its end"
+        return PathError(f"The path expects {expected} at character {self._at + 1}, found {found}.")
+
+
+def _step_of(found: Key | Step) -> Step:
+    match found:
+        case str():
+            return _member(found)
+        case int():
+            return _items((found,))
+        case tuple():
+            return _members(found)
+    return found

@@ -1,0 +1,136 @@
+"""Payload templates: JSON in which the value of a key that ends in `.$` is a path.
+
+Compiled once to a tree of closures; parts without paths are returned as they stand, not copied,
+because the engine never changes a value in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from stepout.asl import jsonpath
+from stepout.asl.jsonpath import Path, PathMiss
+from stepout.asl.states_error import RUNTIME, Failure, StatesError
+from stepout.asl.values import Document, Json
+from stepout.errors import PathError
+
+__all__ = ["Context", "Template", "compile_template", "problems", "read"]
+
+Context: TypeAlias = Callable[[], Json]
+"""Makes the context object (`$$`) when a path asks for it."""
+
+_Evaluate: TypeAlias = Callable[[Document, Context], Json]
+
+_SUFFIX = ".$"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A compiled payload template."""
+
+    evaluate: _Evaluate
+    """Input and context to the payload; raises `Failure` with States.Runtime."""
+
+
+def compile_template(template: Json) -> Template:
+    """Compile a template in which `problems` finds none."""
+    return Template(_compile(template) or _constant(template))
+
+
+def problems(template: Json) -> Iterator[str]:
+    """What is wrong with a template, in AWS's words where they are known."""
+    if isinstance(template, list):
+        for item in template:
+            yield from problems(item)
+    elif isinstance(template, dict):
+        yield from _object_problems(template)
+
+
+def read(path: Path, source: Document, context: Context) -> Json:
+    """The value of a path in the input or the context object; raises `PathMiss`."""
+    return path.read(context() if path.root == "$$" else source.value)
+
+
+def _object_problems(template: dict[str, Json]) -> Iterator[str]:
+    for key, value in template.items():
+        if not key.endswith(_SUFFIX):
+            yield from problems(value)
+            continue
+        if not _is_path(value):
+            yield (
+                f"The value for the field '{key}' must be a valid JSONPath or a valid intrinsic "
+                "function call"
+            )
+        if key.removesuffix(_SUFFIX) in template:
+            yield f"The field '{key.removesuffix(_SUFFIX)}' is given twice, as '{key}' too"
+
+
+def _is_path(value: Json) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        jsonpath.compile(value)
+    except PathError:
+        return False
+    return True
+
+
+def _constant(value: Json) -> _Evaluate:
+    return lambda _source, _context: value
+
+
+def _compile(template: Json) -> _Evaluate | None:
+    """The evaluator of a template, or None for one that is a constant."""
+    if isinstance(template, dict):
+        return _compile_object(template)
+    if isinstance(template, list):
+        return _compile_list(template)
+    return None
+
+
+def _compile_object(template: dict[str, Json]) -> _Evaluate | None:
+    members = [_compile_member(key, value) for key, value in template.items()]
+    if all(evaluate is None for _, evaluate, _ in members):
+        return None
+    steps = [(key, evaluate or _constant(value)) for key, evaluate, value in members]
+
+    def evaluate_object(source: Document, context: Context) -> Json:
+        return {key: evaluate(source, context) for key, evaluate in steps}
+
+    return evaluate_object
+
+
+def _compile_list(template: list[Json]) -> _Evaluate | None:
+    items = [_compile(item) for item in template]
+    if all(item is None for item in items):
+        return None
+    steps = [item or _constant(value) for item, value in zip(items, template, strict=True)]
+    return lambda source, context: [evaluate(source, context) for evaluate in steps]
+
+
+def _compile_member(key: str, value: Json) -> tuple[str, _Evaluate | None, Json]:
+    if not key.endswith(_SUFFIX):
+        return key, _compile(value), value
+    return key.removesuffix(_SUFFIX), _compile_path(key, jsonpath.compile(value)), value
+
+
+def _compile_path(field: str, path: Path) -> _Evaluate:
+    def evaluate_path(source: Document, context: Context) -> Json:
+        try:
+            return read(path, source, context)
+        except PathMiss as miss:
+            if miss.index_out_of_range:
+                return None
+            raise Failure(_not_found(field, path, source)) from None
+
+    return evaluate_path
+
+
+def _not_found(field: str, path: Path, source: Document) -> StatesError:
+    return StatesError(
+        RUNTIME,
+        f"The JSONPath '{path.text}' specified for the field '{field}' could not be found in the "
+        f"input '{source.text}'",
+    )
