@@ -1,0 +1,1 @@
+"""One execution as a plain object: events in, commands out. No I/O."""

@@ -1,0 +1,715 @@
+"""The engine on whole machines: results, events, retries, time-outs, and store/restore."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stepout.asl.parse import parse
+from stepout.asl.states_error import StatesError
+from stepout.asl.values import PAYLOAD_LIMIT, Document, Json
+from stepout.engine.commands import Call, Cancel, Command, Finish, Timer
+from stepout.engine.execution import BUDGET, Execution
+from stepout.engine.frames import Frame
+from stepout.engine.history import Event
+from stepout.engine.inputs import Done, Failed, Fired, Input, Stop
+from stepout.engine.turn import Meta, Run, Turn
+
+SEED = bytes(32)
+T0 = 1_700_000_000_000
+HTTP = "arn:aws:states:::http:invoke"
+CONNECTION = (
+    "arn:aws:events:us-east-1:123456789012:connection/c/11111111-2222-3333-4444-555555555555"
+)
+
+Answer = Callable[[Call, int], Json | StatesError]
+"""What the outside world does with a call; the number counts the calls of the execution."""
+
+
+def http_task(**fields: Any) -> dict[str, Any]:
+    return {
+        "Type": "Task",
+        "Resource": HTTP,
+        "Parameters": {
+            "ApiEndpoint": "https://api.example.com/",
+            "Method": "GET",
+            "Authentication": {"ConnectionArn": CONNECTION},
+        },
+        **({} if "Next" in fields else {"End": True}),
+        **fields,
+    }
+
+
+def machine(**states: dict[str, Any]) -> str:
+    return json.dumps({"StartAt": next(iter(states)), "States": states})
+
+
+def run_of(source: Json = None, **fields: Any) -> Run:
+    return Run(
+        arn="arn:aws:states:us-east-1:123456789012:express:m:n:u",
+        name="n",
+        role_arn="arn:aws:iam::123456789012:role/r",
+        machine_arn="arn:aws:states:us-east-1:123456789012:stateMachine:m",
+        machine_name="m",
+        region="us-east-1",
+        account="123456789012",
+        started_at=T0,
+        input=Document({} if source is None else source),
+        **{"is_express": True, "wants_events": True, **fields},
+    )
+
+
+@dataclass
+class World:
+    """Plays driver and outside: virtual time, answers from a function, everything recorded."""
+
+    definition: str
+    answer: Answer = lambda _call, _number: {"StatusCode": 200}
+    budget: int = BUDGET
+    restores: bool = False
+    now: int = T0
+    events: list[Event] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    turns: int = 0
+    calls: int = 0
+
+    def run(self, run: Run, inputs: Sequence[Input] = ()) -> Finish:
+        compiled = parse(self.definition)
+        execution, turn = Execution.start(compiled, run, self.now, SEED, self.budget)
+        store = Store(run)
+        pending: list[tuple[int, int, Input]] = []
+        extra = list(inputs)
+        for _ in range(10_000):
+            store.commit(turn)
+            self.turns += 1
+            self.events += turn.events
+            self.commands += turn.commands
+            if turn.finish is not None:
+                assert not store.frames, "a finished execution keeps no frames"
+                return turn.finish
+            self._perform(turn, pending)
+            if self.restores:
+                execution = store.restore(compiled)
+            arrived: list[Input] = []
+            if not turn.more:
+                arrived = [extra.pop(0)] if extra else [self._next(pending)]
+            turn = execution.handle(arrived, self.now, SEED, self.budget)
+        raise AssertionError("the execution did not end")
+
+    def _perform(self, turn: Turn, pending: list[tuple[int, int, Input]]) -> None:
+        for command in turn.commands:
+            if isinstance(command, Call):
+                self.calls += 1
+                result = self.answer(command, self.calls)
+                answered: Input = (
+                    Failed(command.id, result)
+                    if isinstance(result, StatesError)
+                    else Done(command.id, result)
+                )
+                if result is not NEVER:
+                    pending.append((self.now + 10, len(pending), answered))
+            elif isinstance(command, Timer):
+                pending.append((command.due, len(pending), Fired(command.id)))
+            elif isinstance(command, Cancel):
+                pending[:] = [entry for entry in pending if entry[2].id != command.id]  # type: ignore[union-attr]
+
+    def _next(self, pending: list[tuple[int, int, Input]]) -> Input:
+        due, _, item = min(pending)
+        pending.remove((due, _, item))
+        self.now = max(self.now, due)
+        return item
+
+    @property
+    def trace(self) -> list[str]:
+        return [f"{event.id}<{event.previous_id} {event.type}" for event in self.events]
+
+    @property
+    def delays(self) -> list[int]:
+        """Seconds of the back-off timers."""
+        return [command.due for command in self.commands if isinstance(command, Timer)]
+
+
+NEVER = StatesError("test.never")
+
+
+class Store:
+    """What a journal keeps, as JSON text, so that nothing lives on by reference."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.meta = ""
+        self.frames: dict[str, str] = {}
+
+    def commit(self, turn: Turn) -> None:
+        self.meta = json.dumps(turn.meta.to_json())
+        for frame_id, frame in turn.changed.items():
+            self.frames[frame_id] = json.dumps(frame.to_json())
+        for frame_id in turn.removed:
+            self.frames.pop(frame_id, None)
+
+    def restore(self, compiled: Any) -> Execution:
+        frames = {key: Frame.from_json(json.loads(text)) for key, text in self.frames.items()}
+        return Execution.restore(compiled, self.run, Meta.from_json(json.loads(self.meta)), frames)
+
+
+def finish_of(definition: str, source: Json = None, answer: Answer | None = None) -> Finish:
+    world = World(definition) if answer is None else World(definition, answer)
+    return world.run(run_of(source))
+
+
+def output_of(definition: str, source: Json = None, answer: Answer | None = None) -> Json:
+    finish = finish_of(definition, source, answer)
+    assert finish.status == "SUCCEEDED", finish
+    assert finish.output is not None
+    return finish.output.value
+
+
+def test_pass_states_hand_their_input_on() -> None:
+    text = machine(A={"Type": "Pass", "Next": "B"}, B={"Type": "Succeed"})
+    assert output_of(text, {"x": [1, None]}) == {"x": [1, None]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"Result": {"a": 1}}, {"a": 1}),
+        ({"Result": None}, None),
+        ({"Result": 0, "ResultPath": "$.zero"}, {"x": 1, "y": {"z": 2}, "zero": 0}),
+        ({"InputPath": "$.y"}, {"z": 2}),
+        ({"InputPath": None}, {}),
+        ({"OutputPath": "$.y.z"}, 2),
+        ({"OutputPath": None}, {}),
+        ({"ResultPath": None, "Result": 5}, {"x": 1, "y": {"z": 2}}),
+        ({"Parameters": {"a.$": "$.x", "b": [{"c.$": "$.y.z"}], "d": 7}}, {"a": 1, "b": [{"c": 2}], "d": 7}),
+        ({"Parameters": {"name.$": "$$.State.Name", "id.$": "$$.Execution.Name"}}, {"name": "A", "id": "n"}),
+        ({"InputPath": "$.y", "Parameters": {"a.$": "$.z"}, "ResultPath": "$.r", "OutputPath": "$.r"}, {"a": 2}),
+        ({"Parameters": {"a.$": "$$.Execution.Input.x"}}, {"a": 1}),
+    ],
+)  # fmt: skip
+def test_input_and_output_are_processed_in_the_order_of_the_language(
+    fields: dict[str, Any], expected: Json
+) -> None:
+    text = machine(A={"Type": "Pass", "End": True, **fields})
+    assert output_of(text, {"x": 1, "y": {"z": 2}}) == expected
+
+
+def test_the_context_object_of_express_has_no_redrive_count() -> None:
+    text = machine(A={"Type": "Pass", "Parameters": {"c.$": "$$"}, "End": True})
+    assert output_of(text, {"i": 1})["c"] == {
+        "Execution": {
+            "Id": "arn:aws:states:us-east-1:123456789012:express:m:n:u",
+            "Input": {"i": 1},
+            "Name": "n",
+            "RoleArn": "arn:aws:iam::123456789012:role/r",
+            "StartTime": "2023-11-14T22:13:20Z",
+        },
+        "State": {"EnteredTime": "2023-11-14T22:13:20Z", "Name": "A"},
+        "StateMachine": {
+            "Id": "arn:aws:states:us-east-1:123456789012:stateMachine:m",
+            "Name": "m",
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "cause"),
+    [
+        (
+            {"Parameters": {"v.$": "$.nope"}},
+            "The JSONPath '$.nope' specified for the field 'v.$' could not be found in the input "
+            "'{\"x\":1}'",
+        ),
+        ({"InputPath": "$.X"}, "Invalid path '$.X' : No results for path: $['X']"),
+        (
+            {"OutputPath": "$.no.such"},
+            "Invalid path '$.no.such' : Missing property in path $['no']",
+        ),
+    ],
+)
+def test_a_missing_path_is_a_runtime_error_worded_as_on_aws(
+    fields: dict[str, Any], cause: str
+) -> None:
+    finish = finish_of(machine(A={"Type": "Pass", "End": True, **fields}), {"x": 1})
+    prefix = "An error occurred while executing the state 'A' (entered at the event id #2). "
+    assert finish == Finish("FAILED", error=StatesError("States.Runtime", prefix + cause))
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"Error": "E", "Cause": "C"}, StatesError("E", "C")),
+        ({"Error": "E"}, StatesError("E", None)),
+        ({}, StatesError("", None)),
+        ({"ErrorPath": "$.e", "CausePath": "$.c"}, StatesError("from input", "why")),
+    ],
+)
+def test_a_fail_state_ends_the_execution(fields: dict[str, Any], error: StatesError) -> None:
+    finish = finish_of(machine(A={"Type": "Fail", **fields}), {"e": "from input", "c": "why"})
+    assert finish == Finish("FAILED", error=error)
+
+
+def test_a_fail_state_whose_path_misses_is_a_runtime_error() -> None:
+    finish = finish_of(machine(A={"Type": "Fail", "ErrorPath": "$.nope"}), {})
+    assert finish.error is not None
+    assert finish.error.error == "States.Runtime"
+    assert "'$.nope' specified for the field 'ErrorPath' could not be found" in str(
+        finish.error.cause
+    )
+
+
+def test_a_task_calls_its_resource_with_the_resolved_arguments() -> None:
+    task = http_task()
+    task["Parameters"] = {
+        "ApiEndpoint.$": "$.url",
+        "Method": "POST",
+        "InvocationConfig": {"ConnectionArn.$": "$.arn"},
+        "RequestBody": {"n.$": "$.n"},
+    }
+    world = World(machine(T=task), lambda call, _: {"ResponseBody": call.arguments})
+    finish = world.run(run_of({"url": "https://a.example/", "arn": CONNECTION, "n": 1}))
+    assert finish.output is not None
+    assert finish.output.value["ResponseBody"] == {
+        "ApiEndpoint": "https://a.example/",
+        "Method": "POST",
+        "InvocationConfig": {"ConnectionArn": CONNECTION},
+        "RequestBody": {"n": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"ResultSelector": {"s.$": "$.StatusCode"}}, {"s": 200}),
+        ({"ResultPath": "$.r"}, {"x": 1, "r": {"StatusCode": 200}}),
+        ({"ResultPath": None}, {"x": 1}),
+        ({"OutputPath": "$.StatusCode"}, 200),
+        (
+            {"ResultSelector": {"s.$": "$.StatusCode"}, "ResultPath": "$.r", "OutputPath": "$.r.s"},
+            200,
+        ),
+    ],
+)
+def test_a_result_is_selected_and_placed(fields: dict[str, Any], expected: Json) -> None:
+    assert output_of(machine(T=http_task(**fields)), {"x": 1}) == expected
+
+
+def test_the_events_of_a_task_are_those_of_aws() -> None:
+    world = World(machine(T=http_task()))
+    world.run(run_of({"x": 1}))
+    assert world.trace == [
+        "1<0 ExecutionStarted",
+        "2<0 TaskStateEntered",
+        "3<2 TaskScheduled",
+        "4<3 TaskStarted",
+        "5<4 TaskSucceeded",
+        "6<5 TaskStateExited",
+        "7<6 ExecutionSucceeded",
+    ]
+    assert world.events[0].details == {
+        "input": '{"x":1}',
+        "inputDetails": {"truncated": False},
+        "roleArn": "arn:aws:iam::123456789012:role/r",
+    }
+    assert world.events[2].details["resourceType"] == "http"
+    assert world.events[2].details["resource"] == "invoke"
+    assert world.events[2].details["region"] == "us-east-1"
+    assert json.loads(world.events[2].details["parameters"])["Method"] == "GET"
+    assert world.events[4].details == {
+        "resourceType": "http",
+        "resource": "invoke",
+        "output": '{"StatusCode":200}',
+        "outputDetails": {"truncated": False},
+    }
+
+
+def test_events_are_counted_though_nobody_wants_them() -> None:
+    text = machine(
+        A={"Type": "Pass", "Next": "B"}, B={"Type": "Pass", "InputPath": "$.no", "End": True}
+    )
+    world = World(text)
+    finish = world.run(run_of({}, wants_events=False))
+    assert world.events == []
+    assert "(entered at the event id #4)" in str(finish.error)
+
+
+def failing(*errors: str) -> Answer:
+    """Fail the first calls with these errors, then succeed."""
+
+    def answer(_call: Call, number: int) -> Json | StatesError:
+        return StatesError(errors[number - 1], "why") if number <= len(errors) else {"ok": number}
+
+    return answer
+
+
+ALL = {"ErrorEquals": ["States.ALL"]}
+E503 = "States.Http.StatusCode.503"
+
+
+def seconds_between_calls(
+    definition: str, answer: Answer, seed: bytes = SEED
+) -> tuple[Finish, list[float]]:
+    world = World(definition, answer)
+    finish = world.run(run_of())
+    started = [event.timestamp for event in world.events if event.type == "TaskScheduled"]
+    failed = [event.timestamp for event in world.events if event.type == "TaskFailed"]
+    return finish, [(b - a) / 1_000 for a, b in zip(failed, started[1:], strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("retrier", "delays"),
+    [
+        ({}, [1, 2, 4]),
+        ({"IntervalSeconds": 3, "BackoffRate": 1}, [3, 3, 3]),
+        ({"IntervalSeconds": 2, "BackoffRate": 1.5, "MaxAttempts": 4}, [2, 3, 4.5, 6.75]),
+        ({"MaxDelaySeconds": 3, "MaxAttempts": 5}, [1, 2, 3, 3, 3]),
+        ({"IntervalSeconds": 0}, [0, 0, 0]),
+        ({"MaxAttempts": 0}, []),
+        ({"MaxAttempts": 1}, [1]),
+    ],
+)
+def test_delays_grow_by_the_backoff_rate_up_to_the_cap(
+    retrier: dict[str, Any], delays: list[float]
+) -> None:
+    text = machine(T=http_task(Retry=[{**ALL, **retrier}]))
+    finish, measured = seconds_between_calls(text, failing(*[E503] * 20))
+    assert measured == delays
+    assert finish == Finish("FAILED", error=StatesError(E503, "why"))
+
+
+def test_a_retry_that_succeeds_ends_well_and_enters_the_state_once() -> None:
+    world = World(machine(T=http_task(Retry=[ALL])), failing(E503))
+    finish = world.run(run_of())
+    assert finish.status == "SUCCEEDED"
+    assert [event.type for event in world.events] == [
+        "ExecutionStarted",
+        "TaskStateEntered",
+        "TaskScheduled",
+        "TaskStarted",
+        "TaskFailed",
+        "TaskScheduled",
+        "TaskStarted",
+        "TaskSucceeded",
+        "TaskStateExited",
+        "ExecutionSucceeded",
+    ]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.binary(min_size=32, max_size=32))
+def test_full_jitter_stays_between_zero_and_the_computed_delay(seed: bytes) -> None:
+    text = machine(T=http_task(Retry=[{**ALL, "IntervalSeconds": 8, "JitterStrategy": "FULL"}]))
+    compiled = parse(text)
+    execution, turn = Execution.start(compiled, run_of(), T0, seed)
+    delays = []
+    now = T0
+    for _ in range(3):
+        (call,) = (command for command in turn.commands if isinstance(command, Call))
+        turn = execution.handle([Failed(call.id, StatesError(E503))], now, seed)
+        (timer,) = (command for command in turn.commands if isinstance(command, Timer))
+        delays.append(timer.due - now)
+        now = timer.due
+        turn = execution.handle([Fired(timer.id)], now, seed)
+    assert 0 <= delays[0] <= 8_000
+    assert 0 <= delays[1] <= 16_000
+    assert 0 <= delays[2] <= 32_000
+
+
+def test_every_retrier_counts_for_itself() -> None:
+    text = machine(
+        T=http_task(
+            Retry=[
+                {"ErrorEquals": ["A"], "MaxAttempts": 1, "IntervalSeconds": 10},
+                {"ErrorEquals": ["States.ALL"], "MaxAttempts": 2, "BackoffRate": 1},
+            ]
+        )
+    )
+    finish, delays = seconds_between_calls(text, failing("A", "B", "B", "A"))
+    assert delays == [10, 1, 1]
+    assert finish.error == StatesError("A", "why")
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "is_caught"),
+    [
+        (["States.ALL"], E503, True),
+        (["States.ALL"], "States.Timeout", True),
+        (["States.ALL"], "States.DataLimitExceeded", True),
+        (["States.ALL"], "States.Runtime", False),
+        (["States.Runtime"], "States.Runtime", False),
+        (["States.TaskFailed"], E503, True),
+        (["States.TaskFailed"], "States.Timeout", False),
+        (["States.TaskFailed"], "States.Runtime", False),
+        (["States.Timeout"], "States.Timeout", True),
+        ([E503], E503, True),
+        ([E503], "States.Http.StatusCode.500", False),
+        (["x", "Events.ConnectionResource.AuthInProgress"], "Events.ConnectionResource.AuthInProgress", True),
+    ],
+)  # fmt: skip
+def test_catchers_match_the_errors_that_aws_lets_them_match(
+    names: list[str], error: str, *, is_caught: bool
+) -> None:
+    text = machine(
+        T=http_task(Catch=[{"ErrorEquals": names, "Next": "C", "ResultPath": "$.caught"}]),
+        C={"Type": "Pass", "End": True},
+    )
+    finish = finish_of(text, {"x": 1}, failing(error))
+    if is_caught:
+        assert finish.output is not None
+        assert finish.output.value == {"x": 1, "caught": {"Error": error, "Cause": "why"}}
+    else:
+        assert finish == Finish("FAILED", error=StatesError(error, "why"))
+
+
+def test_a_catcher_is_asked_after_the_retriers_are_exhausted() -> None:
+    text = machine(
+        T=http_task(
+            Retry=[{"ErrorEquals": [E503], "MaxAttempts": 2, "IntervalSeconds": 1}],
+            Catch=[{"ErrorEquals": ["States.ALL"], "Next": "C"}],
+        ),
+        C={"Type": "Pass", "End": True},
+    )
+    world = World(text, failing(*[E503] * 9))
+    finish = world.run(run_of())
+    assert world.calls == 3
+    assert finish.output is not None
+    assert finish.output.value == {"Error": E503, "Cause": "why"}
+    assert world.trace[-5:] == [
+        "11<10 TaskFailed",
+        "12<11 TaskStateExited",
+        "13<12 PassStateEntered",
+        "14<13 PassStateExited",
+        "15<14 ExecutionSucceeded",
+    ]
+
+
+def test_a_time_out_cancels_the_call_and_is_states_timeout() -> None:
+    text = machine(T=http_task(TimeoutSeconds=3))
+    world = World(text, lambda _call, _number: NEVER)
+    finish = world.run(run_of())
+    assert finish == Finish("FAILED", error=StatesError("States.Timeout"))
+    assert world.now == T0 + 3_000
+    (call,) = (command for command in world.commands if isinstance(command, Call))
+    assert Cancel(call.id) in world.commands
+    assert "TaskTimedOut" in [event.type for event in world.events]
+
+
+def test_a_time_out_may_come_from_a_path() -> None:
+    text = machine(T=http_task(TimeoutSecondsPath="$.t"))
+    world = World(text, lambda _call, _number: NEVER)
+    world.run(run_of({"t": 7}))
+    assert world.now == T0 + 7_000
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "7", True, None])
+def test_a_time_out_path_that_gives_no_positive_integer_is_a_runtime_error(value: Json) -> None:
+    finish = finish_of(machine(T=http_task(TimeoutSecondsPath="$.t")), {"t": value})
+    assert finish.error is not None
+    assert finish.error.error == "States.Runtime"
+
+
+def test_an_answer_after_its_time_out_is_dropped() -> None:
+    text = machine(T=http_task(TimeoutSeconds=3, Retry=[{"ErrorEquals": ["States.Timeout"]}]))
+    execution, turn = Execution.start(parse(text), run_of(), T0, SEED)
+    call, timer = (c for c in turn.commands if isinstance(c, Call | Timer))
+    turn = execution.handle([Fired(timer.id)], T0 + 3_000, SEED)
+    late = execution.handle([Done(call.id, {"late": True})], T0 + 3_001, SEED)
+    assert not late.commands
+    assert not late.events
+    assert not execution.is_finished
+
+
+def test_the_machines_time_out_ends_everything() -> None:
+    definition = json.loads(machine(T=http_task(Catch=[{**ALL, "Next": "T"}])))
+    definition["TimeoutSeconds"] = 2
+    world = World(json.dumps(definition), lambda _call, _number: NEVER)
+    finish = world.run(run_of(limit_ms=300_000))
+    assert finish == Finish("TIMED_OUT", error=StatesError("States.Timeout"))
+    assert world.now == T0 + 2_000
+    assert world.trace[-1] == "5<0 ExecutionTimedOut"
+
+
+def test_the_services_limit_holds_where_the_machine_has_none() -> None:
+    world = World(machine(T=http_task()), lambda _call, _number: NEVER)
+    finish = world.run(run_of(limit_ms=300_000))
+    assert finish.status == "TIMED_OUT"
+    assert world.now == T0 + 300_000
+
+
+def test_a_stop_cancels_what_is_open() -> None:
+    world = World(machine(T=http_task(TimeoutSeconds=60)), lambda _call, _number: NEVER)
+    finish = world.run(run_of(limit_ms=300_000), [Stop(StatesError("mine", "I said so"))])
+    assert finish == Finish("ABORTED", error=StatesError("mine", "I said so"))
+    cancelled = {command.id for command in world.commands if isinstance(command, Cancel)}
+    opened = {command.id for command in world.commands if isinstance(command, Call | Timer)}
+    assert cancelled == opened
+
+
+def test_a_result_over_the_limit_can_be_caught() -> None:
+    text = machine(
+        T=http_task(Catch=[{**ALL, "Next": "C"}], Next="C"), C={"Type": "Pass", "End": True}
+    )
+    output = output_of(text, {}, lambda _call, _number: "x" * PAYLOAD_LIMIT)
+    assert output["Error"] == "States.DataLimitExceeded"
+    assert "The state/task 'T' returned a result with a size exceeding" in output["Cause"]
+
+
+def test_an_output_over_the_limit_fails_the_execution() -> None:
+    text = machine(
+        T=http_task(ResultPath="$.r", Catch=[{**ALL, "Next": "C"}], Next="C"),
+        C={"Type": "Pass", "End": True},
+    )
+    half = "x" * (PAYLOAD_LIMIT // 2)
+    finish = finish_of(text, {"x": half}, lambda _call, _number: half)
+    assert finish.error is not None
+    assert finish.error.error == "States.DataLimitExceeded"
+
+
+def test_the_limit_counts_bytes_of_utf_8() -> None:
+    text = machine(T=http_task())
+    fits = "é" * (PAYLOAD_LIMIT // 2 - 1)
+    assert output_of(text, {}, lambda _call, _number: fits) == fits
+    over = finish_of(text, {}, lambda _call, _number: fits + "é")
+    assert over.status == "FAILED"
+
+
+def test_arguments_that_the_task_cannot_start_with_are_a_runtime_error() -> None:
+    task = http_task(Catch=[{**ALL, "Next": "T"}])
+    task["Parameters"]["Headers.$"] = "$.headers"
+    finish = finish_of(machine(T=task), {"headers": {"Authorization": "x"}})
+    assert finish.error is not None
+    assert finish.error.error == "States.Runtime"
+    assert str(finish.error.cause).startswith(
+        "An error occurred while executing the state 'T' (entered at the event id #2). "
+        "The Parameters '{"
+    )
+    assert str(finish.error.cause).endswith(
+        "could not be used to start the Task: "
+        "[The 'Headers' field contains unsupported values: [authorization]]"
+    )
+
+
+def test_a_long_run_of_states_yields_between_turns() -> None:
+    states = {f"S{n}": {"Type": "Pass", "Next": f"S{n + 1}"} for n in range(250)}
+    world = World(machine(**states, S250={"Type": "Succeed"}))
+    world.run(run_of())
+    assert world.turns == 3
+
+
+def test_a_stop_gets_into_an_endless_loop() -> None:
+    """A machine as a definition cannot have it yet: without Choice, a loop has no end."""
+    parsed = parse(machine(A={"Type": "Pass", "Next": "B"}, B={"Type": "Pass", "End": True}))
+    loop = replace(parsed, states={**parsed.states, "B": replace(parsed.states["B"], next="A")})
+    execution, turn = Execution.start(loop, run_of(wants_events=False), T0, SEED)
+    for _ in range(5):
+        assert turn.more
+        turn = execution.handle([], T0, SEED)
+    turn = execution.handle([Stop()], T0, SEED)
+    assert turn.finish is not None
+    assert turn.finish.status == "ABORTED"
+
+
+def outcomes() -> st.SearchStrategy[list[str]]:
+    return st.lists(
+        st.sampled_from([E503, "A", "States.Timeout", "States.Runtime", "ok"]), max_size=12
+    )
+
+
+def machines() -> st.SearchStrategy[str]:
+    retrier = st.fixed_dictionaries(
+        {"ErrorEquals": st.sampled_from([["A"], [E503, "A"], ["States.TaskFailed"]])},
+        optional={
+            "MaxAttempts": st.integers(0, 3),
+            "IntervalSeconds": st.integers(1, 5),
+            "BackoffRate": st.sampled_from([1, 1.5, 2]),
+            "MaxDelaySeconds": st.integers(1, 4),
+            "JitterStrategy": st.sampled_from(["NONE", "FULL"]),
+        },
+    )
+    task = st.builds(
+        lambda retry, catches, path: http_task(
+            Retry=retry,
+            Catch=[{"ErrorEquals": ["States.ALL"], "Next": "C", "ResultPath": path}]
+            if catches
+            else [],
+            TimeoutSeconds=5,
+            ResultPath=path,
+            Next="P",
+        ),
+        st.lists(retrier, max_size=2),
+        st.booleans(),
+        st.sampled_from(["$", "$.r", None]),
+    )
+    return st.builds(
+        lambda one, two: machine(
+            A=one,
+            P={"Type": "Pass", "Parameters": {"all.$": "$", "n.$": "$$.State.Name"}, "Next": "B"},
+            B={**two, "Next": "D"},
+            C={"Type": "Pass", "ResultPath": "$.c", "Result": 1, "Next": "D"},
+            D={"Type": "Succeed"},
+        ),
+        task,
+        task,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(machines(), outcomes())
+def test_stored_and_restored_after_every_turn_the_run_ends_the_same(
+    definition: str, errors: list[str]
+) -> None:
+    def answer(_call: Call, number: int) -> Json | StatesError:
+        error = errors[number - 1] if number <= len(errors) else "ok"
+        if error == "States.Timeout":
+            return NEVER
+        return {"n": number} if error == "ok" else StatesError(error, "why")
+
+    def outcome(world: World) -> tuple[Any, ...]:
+        finish = world.run(run_of({"x": 1}, limit_ms=60_000))
+        output = None if finish.output is None else finish.output.text
+        return finish.status, output, finish.error, world.events, world.calls
+
+    definition = repair(definition)
+    whole = World(definition, answer)
+    stepwise = World(definition, answer, budget=1, restores=True)
+    assert outcome(whole) == outcome(stepwise)
+    assert stepwise.turns >= whole.turns
+
+
+def repair(definition: str) -> str:
+    """State C is reachable only where a task catches."""
+    value = json.loads(definition)
+    if not any(state.get("Catch") for state in value["States"].values()):
+        del value["States"]["C"]
+    return json.dumps(value)
+
+
+def test_events_have_dense_ids_and_point_backwards() -> None:
+    world = World(machine(T=http_task(Retry=[ALL])), failing(E503, E503))
+    world.run(run_of())
+    assert [event.id for event in world.events] == list(range(1, len(world.events) + 1))
+    assert all(event.previous_id < event.id for event in world.events)
+
+
+def test_a_failed_turn_leaves_the_execution_as_it_was() -> None:
+    execution, turn = Execution.start(parse(machine(T=http_task())), run_of(), T0, SEED)
+    (call,) = (command for command in turn.commands if isinstance(command, Call))
+    with pytest.raises(TypeError):
+        execution.handle([Done(call.id, object())], T0, SEED)
+    turn = execution.handle([Done(call.id, {"ok": 1})], T0, SEED)
+    assert turn.finish is not None
+    assert turn.finish.status == "SUCCEEDED"
+
+
+def test_inputs_after_the_end_are_ignored() -> None:
+    execution, turn = Execution.start(parse(machine(A={"Type": "Succeed"})), run_of(), T0, SEED)
+    assert turn.finish is not None
+    later = execution.handle([Stop(), Fired("1@")], T0, SEED)
+    assert not later.commands
+    assert not later.events
+    assert later.meta == turn.meta
