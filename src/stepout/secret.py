@@ -8,7 +8,7 @@ __all__ = ["Secret"]
 
 
 class Secret:
-    """Holds a secret text. `reveal()` is the only way to the text, so that its uses can be found."""
+    """Holds a secret text; `reveal()` is the only way to it, so that its uses can be found."""
 
     __slots__ = ("_text",)
 

@@ -1,10 +1,10 @@
 """The HTTPS client of the egress: aiohttp with everything turned off that it would add or repeat.
 
-- A name goes to our resolver, which gives back judged addresses only; the socket's address is judged
-  again when the socket is made, which also covers hosts that are addresses.
-- Nothing is sent twice: aiohttp by itself repeats GET, PUT and DELETE on a connection that turns out
-  to be closed. Idle connections are dropped after a few seconds, sooner than servers drop them.
-- Headers are sent as given, the answer's are read in the sender's case, bodies are not decompressed.
+- A name goes to our resolver, which gives back judged addresses only; the socket's address is
+  judged again when the socket is made, which also covers hosts that are addresses.
+- Nothing is sent twice: aiohttp by itself repeats GET, PUT and DELETE on a connection that turns
+  out to be closed. Idle connections are dropped after a few seconds, sooner than servers drop them.
+- Headers are sent as given and read in the sender's case; bodies are not decompressed.
 - No cookies, no proxies of the environment, no redirects.
 """
 
@@ -29,11 +29,14 @@ from stepout.egress.policy import Policy
 from stepout.egress.resolve import DnsResolver, Resolver
 from stepout.errors import EgressFailed, EgressRefused
 
-__all__ = ["ConnectTo", "Egress"]
+__all__ = ["ConnectTo", "Egress", "Place"]
 
 _log = logging.getLogger("stepout.egress")
 
-ConnectTo: TypeAlias = Mapping[tuple[str, int], tuple[str, int]]
+Place: TypeAlias = tuple[str, int]
+"""A host or an address, and a port."""
+
+ConnectTo: TypeAlias = Mapping[Place, Place]
 """Host and port of a URL → address and port to dial instead (curl's connect-to)."""
 
 CONNECT_SECONDS: Final = 10.0

@@ -1,4 +1,4 @@
-"""The journal of Express executions: in memory, gone with the process, as their history is on AWS."""
+"""The journal of Express executions: in memory and gone with the process, as on AWS."""
 
 from __future__ import annotations
 

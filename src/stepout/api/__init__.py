@@ -1,0 +1,1 @@
+"""The AWS JSON door: operations of Step Functions and EventBridge connections."""

@@ -1,0 +1,90 @@
+"""The HTTP front: uvicorn's httptools protocol, started and stopped by us, calling the ASGI app."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from stepout.errors import SettingsError
+
+__all__ = ["BACKLOG", "Front", "listen"]
+
+BACKLOG: Final = 1_024
+IDLE_SECONDS: Final = 75
+"""How long a connection may idle; clients of AWS pool connections for about a minute."""
+
+
+class _Protocol(HttpToolsProtocol):
+    """Keeps the authority of an absolute-form target, which the ASGI scope has no place for."""
+
+    def on_headers_complete(self) -> None:
+        if not self.url.startswith(b"/"):
+            url = httptools.parse_url(self.url)
+            if url.host:
+                port = f":{url.port}".encode() if url.port else b""
+                extensions = self.scope.setdefault("extensions", {}) or {}
+                extensions["stepout.authority"] = url.host + port  # type: ignore[assignment]
+        super().on_headers_complete()
+
+
+class Front:
+    """Serves an app on listening sockets."""
+
+    def __init__(
+        self, app: Callable[..., Coroutine[Any, Any, None]], tls: ssl.SSLContext | None
+    ) -> None:
+        config = uvicorn.Config(
+            app,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=IDLE_SECONDS,
+        )
+        config.load()
+        config.ssl = tls
+        self._server = uvicorn.Server(config)
+        self._server.lifespan = config.lifespan_class(config)
+        self._ticker: asyncio.Task[None] | None = None
+        self._sockets: Sequence[socket.socket] = ()
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        self._sockets = sockets
+        await self._server.on_tick(0)
+        await self._server.startup(sockets=list(sockets))
+        self._ticker = asyncio.create_task(self._tick())
+
+    async def stop(self) -> None:
+        """Close the listeners, let answers that are being made go out, then close connections."""
+        await self._server.shutdown(sockets=list(self._sockets))
+        if self._ticker is not None:
+            self._ticker.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._ticker
+
+    async def _tick(self) -> None:
+        """Renew the Date header each second."""
+        while True:
+            await asyncio.sleep(1)
+            await self._server.on_tick(0)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket; port 0 takes a free one."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise SettingsError(f"The server cannot listen on {host}:{port}: {error}.") from None
+    listener.setblocking(False)
+    return listener

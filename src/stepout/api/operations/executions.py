@@ -1,0 +1,119 @@
+"""StartSyncExecution (Step Functions API reference)."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final
+
+from stepout.api import faults
+from stepout.api.caller import Caller, operation
+from stepout.api.names import check_name
+from stepout.api.operations.machines import find_machine
+from stepout.api.services import Services
+from stepout.asl.values import PAYLOAD_LIMIT, Document, Json, loads
+from stepout.aws import arn as arns
+from stepout.aws.timestamps import milliseconds
+from stepout.engine.turn import Run
+from stepout.errors import JsonError, ServiceError
+from stepout.runtime.express import LIMIT_MS, Outcome, TooManyRuns
+from stepout.runtime.machines import compiled
+from stepout.store.records import MachineRecord
+
+_BILLED_MS: Final = 100
+"""Duration is billed in steps of 100 ms (Step Functions pricing)."""
+
+_BILLED_MB: Final = 64
+"""Memory is billed in steps of 64 MB; small workflows are billed one (recorded on AWS)."""
+
+
+@operation("states", "StartSyncExecution")
+async def start_sync_execution(
+    services: Services, caller: Caller, request: dict[str, Json]
+) -> dict[str, Json]:
+    """Run an Express machine and answer with its end; a run that fails is an answer as well."""
+    record = await find_machine(services, request["stateMachineArn"])
+    if record.type != "EXPRESS":
+        raise ServiceError(
+            "StateMachineTypeNotSupported",
+            "This operation is not supported by this type of state machine",
+        )
+    name = request.get("name") or str(uuid.uuid4())
+    check_name(name)
+    run = _run(services, record, name, _input(request.get("input", "{}")))
+    try:
+        outcome = await services.express.run(compiled(record.definition), run)
+    except TooManyRuns:
+        raise faults.throttled() from None
+    if outcome.is_shutdown:
+        raise faults.shutting_down()
+    trace = caller.trace_header or request.get("traceHeader")
+    is_metadata_only = request.get("includedData") == "METADATA_ONLY"
+    return _response(run, outcome, trace, is_metadata_only=is_metadata_only)
+
+
+def _run(services: Services, record: MachineRecord, name: str, source: Document) -> Run:
+    arn = arns.Arn.parse(record.arn)
+    return Run(
+        arn=arns.express_execution(record.arn, name, str(uuid.uuid4())),
+        name=name,
+        role_arn=record.role_arn,
+        machine_arn=record.arn,
+        machine_name=record.name,
+        region=arn.region,
+        account=arn.account,
+        started_at=services.clock.now(),
+        input=source,
+        is_express=True,
+        limit_ms=LIMIT_MS,
+    )
+
+
+def _input(text: str) -> Document:
+    """The execution's input; texts of AWS's errors as recorded."""
+    encoded = text.encode("utf-8", "surrogatepass")
+    if len(encoded) > PAYLOAD_LIMIT:
+        raise faults.validation(
+            "1 validation error detected: Value at 'input' failed to satisfy constraint: "
+            f"Member must have length less than or equal to {PAYLOAD_LIMIT}"
+        )
+    if not text.strip():
+        raise faults.invalid_input("Invalid execution input.")
+    try:
+        return Document(loads(encoded), encoded)
+    except JsonError as error:
+        raise faults.invalid_input(str(error)) from None
+
+
+def _response(
+    run: Run, outcome: Outcome, trace: str | None, *, is_metadata_only: bool
+) -> dict[str, Json]:
+    finish = outcome.finish
+    details = {"included": not is_metadata_only}
+    response: dict[str, Json] = {
+        "executionArn": run.arn,
+        "stateMachineArn": run.machine_arn,
+        "name": run.name,
+        "startDate": milliseconds(outcome.started_at),
+        "stopDate": milliseconds(outcome.stopped_at),
+        "status": finish.status,
+    }
+    if finish.error is not None:
+        response |= {"error": finish.error.error, "cause": finish.error.cause}
+    if not is_metadata_only:
+        response["input"] = run.input.text
+        response["output"] = None if finish.output is None else finish.output.text
+    response |= {
+        "inputDetails": details,
+        "outputDetails": details,
+        "traceHeader": trace,
+        "billingDetails": _billing(outcome.stopped_at - outcome.started_at),
+    }
+    return {name: value for name, value in response.items() if value is not None}
+
+
+def _billing(duration_ms: int) -> Json:
+    steps = max(1, -(-duration_ms // _BILLED_MS))
+    return {
+        "billedMemoryUsedInMB": _BILLED_MB,
+        "billedDurationInMilliseconds": steps * _BILLED_MS,
+    }

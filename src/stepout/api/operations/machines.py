@@ -1,0 +1,190 @@
+"""CreateStateMachine, DescribeStateMachine, UpdateStateMachine, DeleteStateMachine and
+ListStateMachines (Step Functions API reference)."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from typing import Final
+
+from stepout.api import faults
+from stepout.api.caller import Caller, operation
+from stepout.api.names import check_name, machine_arn, role_arn
+from stepout.api.paging import page
+from stepout.api.services import Services
+from stepout.asl.values import Json
+from stepout.aws import arn as arns
+from stepout.aws.timestamps import milliseconds
+from stepout.errors import DefinitionError, ServiceError
+from stepout.runtime.machines import compiled
+from stepout.store.records import MachineRecord
+
+__all__ = ["find_machine"]
+
+NO_LOGGING: Final = {"level": "OFF", "includeExecutionData": False}
+NO_TRACING: Final = {"enabled": False}
+
+DEFAULT_PAGE: Final = 100
+"""Items when maxResults is 0 or not given (API reference)."""
+
+
+async def find_machine(services: Services, arn: str) -> MachineRecord:
+    """The machine of an ARN, or AWS's error."""
+    record = await services.store.machines.get(str(machine_arn(arn)))
+    if record is None:
+        raise faults.machine_missing(arn)
+    return record
+
+
+@operation("states", "CreateStateMachine")
+async def create_state_machine(
+    services: Services, caller: Caller, request: dict[str, Json]
+) -> dict[str, Json]:
+    """Idempotent over all but roleArn and tags: the first ones stay."""
+    check_name(request["name"])
+    _check_versions(request)
+    _check_logging(request.get("loggingConfiguration"))
+    _check_definition(request["definition"])
+    now = services.clock.now()
+    record = MachineRecord(
+        arn=arns.state_machine(caller.region, caller.account, request["name"]),
+        name=request["name"],
+        type=request.get("type", "STANDARD"),
+        definition=request["definition"],
+        role_arn=role_arn(request["roleArn"]),
+        created=now,
+        updated=now,
+        revision_id=None,
+        logging=request.get("loggingConfiguration"),
+        tracing=request.get("tracingConfiguration"),
+        encryption=request.get("encryptionConfiguration"),
+        tags=tuple((tag["key"], tag["value"]) for tag in request.get("tags", ())),
+    )
+    if not await services.store.machines.add(record):
+        existing = await services.store.machines.get(record.arn)
+        if existing is None or _identity(existing) != _identity(record):
+            raise faults.machine_exists(record.arn)
+        record = existing
+    return {"stateMachineArn": record.arn, "creationDate": milliseconds(record.created)}
+
+
+@operation("states", "DescribeStateMachine")
+async def describe_state_machine(
+    services: Services, _caller: Caller, request: dict[str, Json]
+) -> dict[str, Json]:
+    record = await find_machine(services, request["stateMachineArn"])
+    response = {
+        "stateMachineArn": record.arn,
+        "name": record.name,
+        "status": "ACTIVE",
+        "definition": record.definition,
+        "roleArn": record.role_arn,
+        "type": record.type,
+        "creationDate": milliseconds(record.created),
+        "loggingConfiguration": record.logging or NO_LOGGING,
+        "tracingConfiguration": record.tracing or NO_TRACING,
+        "encryptionConfiguration": record.encryption,
+        "revisionId": record.revision_id,
+    }
+    return {name: value for name, value in response.items() if value is not None}
+
+
+@operation("states", "UpdateStateMachine")
+async def update_state_machine(
+    services: Services, _caller: Caller, request: dict[str, Json]
+) -> dict[str, Json]:
+    """Executions that run keep the definition they started with."""
+    record = await find_machine(services, request["stateMachineArn"])
+    changes = {field: request[member] for member, field in _UPDATES.items() if member in request}
+    if not changes:
+        raise ServiceError(
+            "MissingRequiredParameter",
+            "Either the definition, the role ARN, the LoggingConfiguration, or the "
+            "TracingConfiguration must be specified",
+        )
+    _check_versions(request)
+    _check_logging(changes.get("logging"))
+    if "definition" in changes:
+        _check_definition(changes["definition"])
+    if "role_arn" in changes:
+        role_arn(changes["role_arn"])
+    now = services.clock.now()
+    revision = str(uuid.uuid4())
+    await services.store.machines.replace(
+        replace(record, **changes, updated=now, revision_id=revision)
+    )
+    return {"updateDate": milliseconds(now), "revisionId": revision}
+
+
+@operation("states", "DeleteStateMachine")
+async def delete_state_machine(
+    services: Services, _caller: Caller, request: dict[str, Json]
+) -> dict[str, Json]:
+    """Answers alike for a machine that does not exist."""
+    await services.store.machines.remove(str(machine_arn(request["stateMachineArn"])))
+    return {}
+
+
+@operation("states", "ListStateMachines")
+async def list_state_machines(
+    services: Services, caller: Caller, request: dict[str, Json]
+) -> dict[str, Json]:
+    records = await services.store.machines.list(caller.region, caller.account)
+    limit = request.get("maxResults") or DEFAULT_PAGE
+    shown, token = page(records, lambda record: record.arn, request.get("nextToken"), limit)
+    machines = [
+        {
+            "stateMachineArn": record.arn,
+            "name": record.name,
+            "type": record.type,
+            "creationDate": milliseconds(record.created),
+        }
+        for record in shown
+    ]
+    response: dict[str, Json] = {"stateMachines": machines}
+    return response if token is None else {**response, "nextToken": token}
+
+
+_UPDATES: Final = {
+    "definition": "definition",
+    "roleArn": "role_arn",
+    "loggingConfiguration": "logging",
+    "tracingConfiguration": "tracing",
+    "encryptionConfiguration": "encryption",
+}
+"""Member of UpdateStateMachine → field of the record."""
+
+
+def _identity(record: MachineRecord) -> tuple[Json, ...]:
+    """What CreateStateMachine's idempotency compares."""
+    return (
+        record.definition,
+        record.type,
+        record.logging or NO_LOGGING,
+        record.tracing or NO_TRACING,
+        record.encryption,
+    )
+
+
+def _check_definition(text: str) -> None:
+    try:
+        compiled(text)
+    except DefinitionError as error:
+        raise faults.invalid_definition(error.problems) from None
+
+
+def _check_versions(request: dict[str, Json]) -> None:
+    if request.get("publish"):
+        raise faults.validation("stepout does not publish versions of a state machine yet.")
+    if "versionDescription" in request:
+        raise faults.validation("Version description can only be set when publish is true")
+
+
+def _check_logging(logging: dict[str, Json] | None) -> None:
+    if logging is None or logging.get("level", "OFF") == "OFF":
+        return
+    if len(logging.get("destinations", ())) != 1:
+        raise ServiceError(
+            "InvalidLoggingConfiguration",
+            "Invalid Logging Configuration: Must specify exactly one Log Destination.",
+        )

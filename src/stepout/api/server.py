@@ -1,0 +1,179 @@
+"""The server: builds its parts from settings, starts them in order, stops them in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import ssl
+from collections import ChainMap
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from ipaddress import ip_network
+from typing import Final
+
+from stepout.api.app import App, Health
+from stepout.api.auth import Auth
+from stepout.api.front import Front, listen
+from stepout.api.metrics import Metrics
+from stepout.api.services import Services
+from stepout.aws import shapes
+from stepout.config import ServerSettings, is_loopback, load_identities, parse_connect
+from stepout.egress.http import Egress, Place
+from stepout.egress.policy import Policy
+from stepout.egress.trust import trust
+from stepout.errors import SettingsError
+from stepout.journal.memory import MemoryJournal
+from stepout.runtime.authorizer import Authorizer
+from stepout.runtime.clock import SystemClock
+from stepout.runtime.driver import Driver
+from stepout.runtime.express import Express
+from stepout.store.memory import open_memory
+from stepout.store.protocol import Store
+from stepout.store.sqlite import open_sqlite
+from stepout.tasks import Ports, build
+from stepout.tasks.credentials import TokenCache
+
+__all__ = ["Server", "serve"]
+
+SERVICES: Final = ("stepfunctions", "events")
+"""The service models that the server answers."""
+
+
+class Server:
+    """A stepout server in the running event loop.
+
+    `connect_to` adds live entries to `settings.egress_connect`; `sockets` are further listening
+    sockets to serve, beside the one of `settings.host` and `settings.port`.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        *,
+        connect_to: dict[Place, Place] | None = None,
+        sockets: Sequence[socket.socket] = (),
+    ) -> None:
+        self._settings = settings
+        self._connect_to = {} if connect_to is None else connect_to
+        self._sockets = sockets
+        self._resources = AsyncExitStack()
+        self._health = Health()
+        self.url = ""
+
+    async def start(self) -> None:
+        """Listen when everything else is ready; raises `SettingsError` and `StoreError`."""
+        try:
+            await self._start()
+        except BaseException:
+            await self._resources.aclose()
+            raise
+
+    async def stop(self) -> int:
+        """Finish what is in flight, at most `drain_seconds`; answers how many runs were stopped."""
+        self._health.is_draining = True
+        stopped = await self._express.drain(self._settings.drain_seconds)
+        await self._resources.aclose()
+        return stopped
+
+    async def _start(self) -> None:
+        settings, resources = self._settings, self._resources
+        clock, journal = SystemClock(), MemoryJournal()
+        store = await _open_store(settings)
+        resources.push_async_callback(store.close)
+        egress = Egress(
+            Policy(allow=tuple(map(ip_network, settings.egress_allow))),
+            trust=trust(settings.egress_ca),
+            connect_to=ChainMap(parse_connect(settings.egress_connect), self._connect_to),
+        )
+        resources.push_async_callback(egress.close)
+        tokens = TokenCache(egress)
+        resources.push_async_callback(tokens.close)
+        ports = Ports(egress=egress, connections=store.connections, tokens=tokens)
+        driver = Driver(journal, build(ports), clock)
+        self._express = Express(driver, journal, clock)
+        authorizer = Authorizer(store.connections, tokens.authorise, clock)
+        resources.push_async_callback(authorizer.close)
+        services = Services(store, self._express, authorizer, clock)
+        await self._listen(services, clock)
+        await _resume(store, authorizer)
+
+    async def _listen(self, services: Services, clock: SystemClock) -> None:
+        settings = self._settings
+        identities = load_identities(settings.identities) if settings.identities else ()
+        auth = Auth(
+            {identity.access_key_id: identity.secret for identity in identities},
+            clock,
+            settings.account,
+            is_open=is_loopback(settings.host),
+        )
+        models = {model.target_prefix: model for model in map(shapes.load, SERVICES)}
+        app = App(services, auth, models, Metrics(lambda: self._express.in_flight), self._health)
+        tls = _tls(settings)
+        listener = listen(settings.host, settings.port)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        scheme = "http" if tls is None else "https"
+        self.url = f"{scheme}://{host}:{listener.getsockname()[1]}"
+        front = Front(app, tls)
+        self._resources.push_async_callback(front.stop)
+        await front.start([listener, *self._sockets])
+
+
+async def serve(settings: ServerSettings, *, announce: Callable[[str], None]) -> int:
+    """Serve until SIGTERM or SIGINT; announces one line when ready. Answers the exit status."""
+    server = Server(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        _on_signal(loop, number, stop.set)
+    await server.start()
+    announce(_ready_line(settings, server.url))
+    await stop.wait()
+    await server.stop()
+    return 0
+
+
+def _on_signal(
+    loop: asyncio.AbstractEventLoop, number: signal.Signals, callback: Callable[[], None]
+) -> None:
+    try:
+        loop.add_signal_handler(number, callback)
+    except NotImplementedError:
+        # Windows' event loops have no signal handlers of their own.
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
+
+
+def _ready_line(settings: ServerSettings, url: str) -> str:
+    data = "in memory" if settings.data is None else str(settings.data)
+    mode = "open: any access key is let in" if is_loopback(settings.host) else "known keys only"
+    return (
+        f"stepout serves {url} region={settings.region} account={settings.account} "
+        f"data={data} mode={mode}"
+    )
+
+
+async def _open_store(settings: ServerSettings) -> Store:
+    return open_memory() if settings.data is None else await open_sqlite(settings.data)
+
+
+async def _resume(store: Store, authorizer: Authorizer) -> None:
+    """Connections that were being authorised when the last server stopped are tried again."""
+    for connection in await store.connections.all():
+        if connection.state == "AUTHORIZING":
+            authorizer.begin(connection)
+
+
+def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            f"The certificate {settings.tls_cert} and key {settings.tls_key} cannot be loaded: "
+            f"{error}."
+        ) from None
+    return context

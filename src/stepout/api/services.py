@@ -1,0 +1,20 @@
+"""What the operations work with: made once by the server, passed to each call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stepout.runtime.authorizer import Authorizer
+from stepout.runtime.clock import Clock
+from stepout.runtime.express import Express
+from stepout.store.protocol import Store
+
+__all__ = ["Services"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    store: Store
+    express: Express
+    authorizer: Authorizer
+    clock: Clock

@@ -1,0 +1,1 @@
+"""Drives executions: takes their commands, performs them, brings back the results."""

@@ -1,0 +1,164 @@
+"""The one loop that drives executions: take inputs → `handle` → commit → perform the commands.
+
+It knows no states and no services: the engine decides, integrations work, the journal remembers.
+Commands are performed only after their turn is committed, so that nothing is done that a restart
+would not know of. Cancelling the driving task ends all work behind the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from stepout.asl.machine import Machine
+from stepout.asl.states_error import RUNTIME, StatesError
+from stepout.engine.commands import Call, Cancel, Command, Finish, Timer
+from stepout.engine.execution import Execution
+from stepout.engine.inputs import Done, Failed, Fired, Input
+from stepout.engine.turn import Run
+from stepout.journal.protocol import Journal
+from stepout.runtime.clock import Alarm, Clock
+from stepout.tasks import Integration, Scope
+
+__all__ = ["Driver", "Inbox"]
+
+_log = logging.getLogger("stepout.execution")
+
+_SEED: Final = 32
+"""Bytes of entropy for a turn."""
+
+
+class Inbox:
+    """Inputs that have come in for one run, in their order."""
+
+    __slots__ = ("_inputs", "_waiter")
+
+    def __init__(self) -> None:
+        self._inputs: list[Input] = []
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, item: Input) -> None:
+        self._inputs.append(item)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def take(self) -> list[Input]:
+        """What has come in so far, which may be nothing."""
+        inputs, self._inputs = self._inputs, []
+        return inputs
+
+    async def wait(self) -> list[Input]:
+        """What has come in, at least one input."""
+        if not self._inputs:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+            self._waiter = None
+        return self.take()
+
+
+class Driver:
+    """Drives runs over one journal with one set of integrations."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        integrations: Mapping[str, Integration],
+        clock: Clock,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._journal = journal
+        self._integrations = integrations
+        self._clock = clock
+        self._entropy = entropy
+
+    async def drive(self, machine: Machine, run: Run, inbox: Inbox) -> Finish:
+        """Run a new execution to its end; raises `Fenced` where another driver has taken it."""
+        work = _Work(self._integrations, self._clock, run, inbox)
+        try:
+            return await self._loop(machine, run, inbox, work)
+        finally:
+            work.end()
+
+    async def _loop(self, machine: Machine, run: Run, inbox: Inbox, work: _Work) -> Finish:
+        clock, entropy = self._clock, self._entropy
+        execution, turn = Execution.start(machine, run, clock.now(), entropy(_SEED))
+        await self._journal.create(run, turn)
+        rev = 1
+        while True:
+            for command in turn.commands:
+                work.perform(command)
+            if turn.finish is not None:
+                return turn.finish
+            if turn.more:
+                await asyncio.sleep(0)
+                inputs = inbox.take()
+            else:
+                inputs = await inbox.wait()
+            turn = execution.handle(inputs, clock.now(), entropy(_SEED))
+            await self._journal.commit(run.arn, rev, turn)
+            rev += 1
+
+
+class _Work:
+    """The calls and timers that a run has open."""
+
+    __slots__ = ("_clock", "_inbox", "_integrations", "_open", "_run")
+
+    def __init__(
+        self, integrations: Mapping[str, Integration], clock: Clock, run: Run, inbox: Inbox
+    ) -> None:
+        self._integrations = integrations
+        self._clock = clock
+        self._run = run
+        self._inbox = inbox
+        self._open: dict[str, asyncio.Task[None] | Alarm] = {}
+
+    def perform(self, command: Command) -> None:
+        match command:
+            case Call():
+                self._open[command.id] = asyncio.create_task(self._call(command))
+            case Timer(id=timer_id, due=due):
+                fire = Fired(timer_id)
+                self._open[timer_id] = self._clock.call_at(due, lambda: self._answer(fire))
+            case Cancel(id=open_id):
+                work = self._open.pop(open_id, None)
+                if work is not None:
+                    work.cancel()
+            case Finish():
+                pass
+
+    def end(self) -> None:
+        """Cancel whatever is still open."""
+        for work in self._open.values():
+            work.cancel()
+        self._open.clear()
+
+    async def _call(self, call: Call) -> None:
+        self._answer(await self._invoke(call))
+
+    async def _invoke(self, call: Call) -> Done | Failed:
+        run = self._run
+        scope = Scope(
+            region=run.region,
+            account=run.account,
+            role_arn=run.role_arn,
+            machine_arn=run.machine_arn,
+            execution_arn=run.arn,
+            state_name=call.state,
+        )
+        try:
+            result = await self._integrations[call.resource](call.arguments, scope)
+        except Exception:  # noqa: BLE001 — the last line of defence
+            # An integration answers with data; an exception is a bug of ours. The run must end.
+            _log.exception("integration failed", extra={"fields": {"resource": call.resource}})
+            return Failed(call.id, StatesError(RUNTIME, "stepout failed inside; its log says why."))
+        if isinstance(result, StatesError):
+            return Failed(call.id, result)
+        return Done(call.id, result)
+
+    def _answer(self, answer: Done | Failed | Fired) -> None:
+        self._open.pop(answer.id, None)
+        self._inbox.put(answer)

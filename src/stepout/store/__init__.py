@@ -1,0 +1,1 @@
+"""Machines and connections: kept in memory or in SQLite, secrets encrypted."""

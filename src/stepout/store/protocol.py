@@ -1,0 +1,56 @@
+"""What the server asks of a store. What a call has answered survives; reads see it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from stepout.aws.connections import Connection
+from stepout.store.records import MachineRecord
+
+__all__ = ["Connections", "Machines", "Store"]
+
+
+class Machines(Protocol):
+    async def get(self, arn: str) -> MachineRecord | None: ...
+
+    async def add(self, record: MachineRecord) -> bool:
+        """Keep a new machine; False where its ARN is taken."""
+
+    async def replace(self, record: MachineRecord) -> None:
+        """Keep a changed machine; nothing happens where it has been removed."""
+
+    async def remove(self, arn: str) -> bool:
+        """Forget a machine; False where there is none."""
+
+    async def list(self, region: str, account: str) -> Sequence[MachineRecord]:
+        """The machines of a region and account, in the order of their creation."""
+
+
+class Connections(Protocol):
+    async def connection(self, arn: str) -> Connection | None: ...
+
+    async def find(self, region: str, account: str, name: str) -> Connection | None: ...
+
+    async def add(self, connection: Connection) -> bool:
+        """Keep a new connection; False where its region and account have one of its name."""
+
+    async def replace(self, connection: Connection) -> None:
+        """Keep a changed connection; nothing happens where it has been removed."""
+
+    async def remove(self, arn: str) -> bool:
+        """Forget a connection; False where there is none."""
+
+    async def list(self, region: str, account: str) -> Sequence[Connection]:
+        """The connections of a region and account, in the order of their creation."""
+
+    async def all(self) -> Sequence[Connection]:
+        """The connections of all regions and accounts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    machines: Machines
+    connections: Connections
+    close: Callable[[], Awaitable[None]]

@@ -1,0 +1,79 @@
+"""Service integrations: what Task states call. One file each, registered by `@integration`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final, Protocol, TypeAlias, TypeVar
+
+from stepout.asl.states_error import StatesError
+from stepout.asl.values import Json
+from stepout.aws.connections import Connection
+from stepout.egress.message import Client
+
+__all__ = ["Connections", "Integration", "Ports", "Scope", "Tokens", "build", "integration"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """For whom an integration works."""
+
+    region: str
+    account: str
+    role_arn: str
+    machine_arn: str
+    execution_arn: str
+    state_name: str
+
+
+class Integration(Protocol):
+    async def __call__(self, arguments: Json, scope: Scope) -> Json | StatesError:
+        """Do the work. A failure is an answer, not an exception; cancelling ends the work."""
+
+
+class Connections(Protocol):
+    async def connection(self, arn: str) -> Connection | None:
+        """The connection of an ARN."""
+
+
+class Tokens(Protocol):
+    async def token(self, connection: Connection) -> str:
+        """An access token of an OAuth connection; raises `EgressError`."""
+
+    def forget(self, connection: Connection) -> None:
+        """The API did not accept the connection's token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What integrations may use."""
+
+    egress: Client
+    connections: Connections
+    tokens: Tokens
+
+
+_Make: TypeAlias = Callable[[Ports], Integration]
+_T = TypeVar("_T", bound=_Make)
+
+_REGISTERED: dict[str, _Make] = {}
+_MODULES: Final = ("http",)
+"""The modules of this package that hold integrations."""
+
+
+def integration(resource: str) -> Callable[[_T], _T]:
+    """Register what makes the integration of a resource ARN."""
+
+    def register(make: _T) -> _T:
+        _REGISTERED[resource] = make
+        return make
+
+    return register
+
+
+def build(ports: Ports) -> dict[str, Integration]:
+    """All integrations, by resource ARN."""
+    for name in _MODULES:
+        import_module(f"{__name__}.{name}")
+    return {resource: make(ports) for resource, make in _REGISTERED.items()}

@@ -1,0 +1,286 @@
+"""Each store keeps its promises; the SQLite one also over restarts, kills and tampering."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stepout.aws import arn as arns
+from stepout.aws.connections import Connection, credential_from_request
+from stepout.errors import StoreError
+from stepout.store.memory import open_memory
+from stepout.store.protocol import Store
+from stepout.store.records import MachineRecord
+from stepout.store.sqlite import DATABASE_FILE, open_sqlite
+from stepout.store.vault import KEY_FILE
+
+REGION, ACCOUNT = "us-east-1", "123456789012"
+SESAME = "open-sesame-4711"
+
+
+def machine(name: str, region: str = REGION) -> MachineRecord:
+    return MachineRecord(
+        arn=arns.state_machine(region, ACCOUNT, name),
+        name=name,
+        type="EXPRESS",
+        definition='{"é": 1}',
+        role_arn="arn:aws:iam::123456789012:role/r",
+        created=1,
+        updated=2,
+        revision_id=None,
+        logging={"level": "OFF"},
+        tracing=None,
+        encryption=None,
+        tags=(("a", "b"),),
+    )
+
+
+def connection(name: str, uuid: str = "u", account: str = ACCOUNT) -> Connection:
+    parameters = {
+        "ApiKeyAuthParameters": {"ApiKeyName": "x-key", "ApiKeyValue": SESAME},
+        "InvocationHttpParameters": {
+            "BodyParameters": [{"Key": "pin", "Value": SESAME, "IsValueSecret": True}]
+        },
+    }
+    return Connection(
+        arn=arns.connection(REGION, account, name, uuid),
+        name=name,
+        authorization_type="API_KEY",
+        state="AUTHORIZED",
+        state_reason=None,
+        secret_arn=arns.connection_secret(REGION, account, name, "s", "AbCdEf"),
+        secret_version=1,
+        credential=credential_from_request("API_KEY", parameters),
+        description=None,
+        connectivity=None,
+        kms_key=None,
+        created=1,
+        modified=2,
+        authorized=3,
+    )
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    opened = open_memory() if request.param == "memory" else await open_sqlite(tmp_path)
+    yield opened
+    await opened.close()
+
+
+async def test_a_machine_is_kept_changed_and_removed(store: Store) -> None:
+    machines = store.machines
+    record = machine("a")
+    assert await machines.add(record)
+    assert not await machines.add(replace(record, definition="other"))
+    assert await machines.get(record.arn) == record
+    changed = replace(record, updated=9, revision_id="r")
+    await machines.replace(changed)
+    assert await machines.get(record.arn) == changed
+    assert await machines.remove(record.arn)
+    assert not await machines.remove(record.arn)
+    assert await machines.get(record.arn) is None
+
+
+async def test_a_change_of_what_was_removed_does_nothing(store: Store) -> None:
+    await store.machines.replace(machine("gone"))
+    await store.connections.replace(connection("gone"))
+    assert await store.machines.list(REGION, ACCOUNT) == []
+    assert await store.connections.all() == []
+
+
+async def test_lists_hold_one_region_and_account_in_the_order_of_creation(store: Store) -> None:
+    for name in ("b", "a", "c"):
+        await store.machines.add(machine(name))
+    await store.machines.add(machine("elsewhere", "eu-west-1"))
+    await store.machines.replace(replace(machine("b"), updated=9))
+    listed = await store.machines.list(REGION, ACCOUNT)
+    assert [record.name for record in listed] == ["b", "a", "c"]
+
+
+async def test_a_connection_is_found_by_its_arn_and_its_name(store: Store) -> None:
+    connections = store.connections
+    kept = connection("a")
+    assert await connections.add(kept)
+    assert not await connections.add(connection("a", uuid="another"))
+    assert await connections.add(connection("a", account="999999999999"))
+    assert await connections.connection(kept.arn) == kept
+    assert await connections.find(REGION, ACCOUNT, "a") == kept
+    assert await connections.find(REGION, ACCOUNT, "b") is None
+    assert len(await connections.list(REGION, ACCOUNT)) == 1
+    assert len(await connections.all()) == 2
+    await connections.replace(replace(kept, credential=None, state="DEAUTHORIZED"))
+    found = await connections.connection(kept.arn)
+    assert found is not None
+    assert found.credential is None
+    assert await connections.remove(kept.arn)
+    assert await connections.find(REGION, ACCOUNT, "a") is None
+
+
+async def test_of_many_who_add_one_name_one_succeeds(store: Store) -> None:
+    adding = [store.connections.add(connection("a", uuid=str(number))) for number in range(20)]
+    assert sum(await asyncio.gather(*adding)) == 1
+    assert len(await store.connections.all()) == 1
+
+
+async def test_a_caller_that_leaves_does_not_tear_a_change(store: Store) -> None:
+    adding = asyncio.create_task(store.machines.add(machine("a")))
+    await asyncio.sleep(0)
+    adding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await adding
+    assert not await store.machines.add(machine("a"))
+
+
+async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path)
+    kept = [connection(name) for name in ("b", "a")]
+    for item in kept:
+        await store.connections.add(item)
+    await store.connections.replace(replace(kept[0], secret_version=2))
+    await store.machines.add(machine("m"))
+    await store.machines.add(machine("removed"))
+    await store.machines.remove(machine("removed").arn)
+    await store.close()
+    again = await open_sqlite(tmp_path)
+    assert await again.connections.all() == [replace(kept[0], secret_version=2), kept[1]]
+    assert await again.machines.list(REGION, ACCOUNT) == [machine("m")]
+    await again.close()
+
+
+async def test_no_secret_stands_in_any_file(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path)
+    await store.connections.add(connection("a"))
+    for path in tmp_path.iterdir():
+        assert SESAME.encode() not in path.read_bytes(), path
+    await store.close()
+    for path in tmp_path.iterdir():
+        assert SESAME.encode() not in path.read_bytes(), path
+
+
+async def test_the_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    directory = tmp_path / "made" / "here"
+    store = await open_sqlite(directory)
+    await store.connections.add(connection("a"))
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    for path in directory.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    await store.close()
+
+
+async def test_a_second_server_is_told_that_the_directory_is_in_use(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path)
+    with pytest.raises(StoreError, match="is in use by another server"):
+        await open_sqlite(tmp_path)
+    await store.close()
+    await (await open_sqlite(tmp_path)).close()
+
+
+async def test_a_lost_key_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path)
+    await store.connections.add(connection("a"))
+    await store.close()
+    key = (tmp_path / KEY_FILE).read_bytes()
+    (tmp_path / KEY_FILE).unlink()
+    with pytest.raises(StoreError, match=r"secret\.key is missing"):
+        await open_sqlite(tmp_path)
+    assert not (tmp_path / KEY_FILE).exists()
+    (tmp_path / KEY_FILE).write_bytes(key[:-1])
+    with pytest.raises(StoreError, match="Expected 32 bytes in the key file .*, found 31"):
+        await open_sqlite(tmp_path)
+    (tmp_path / KEY_FILE).write_bytes(bytes(32))
+    with pytest.raises(StoreError, match="cannot be opened: it was changed"):
+        await open_sqlite(tmp_path)
+
+
+async def test_a_secret_cannot_be_moved_to_another_connection(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path)
+    await store.connections.add(connection("a"))
+    await store.connections.add(connection("b"))
+    await store.close()
+    with sqlite3.connect(tmp_path / DATABASE_FILE) as db:
+        db.execute(
+            "UPDATE connection SET sealed = (SELECT sealed FROM connection WHERE position = 1)"
+        )
+    db.close()
+    with pytest.raises(StoreError, match="The secret of .*connection/b/u"):
+        await open_sqlite(tmp_path)
+
+
+async def test_a_file_that_is_no_store_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / DATABASE_FILE).write_bytes(b"something else, and longer than a header" * 100)
+    with pytest.raises(StoreError, match=r"stepout\.db is not a store"):
+        await open_sqlite(tmp_path)
+
+
+async def test_a_newer_store_is_left_alone(tmp_path: Path) -> None:
+    await (await open_sqlite(tmp_path)).close()
+    with sqlite3.connect(tmp_path / DATABASE_FILE) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreError, match="written by a newer stepout: .* found 99"):
+        await open_sqlite(tmp_path)
+
+
+async def test_a_directory_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="The store in .* failed"):
+        await open_sqlite(tmp_path / "file" / "below")
+
+
+async def test_a_closed_store_says_so(tmp_path: Path) -> None:
+    store = await open_sqlite(tmp_path)
+    await store.close()
+    await store.close()
+    with pytest.raises(StoreError, match="is closed"):
+        await store.machines.add(machine("a"))
+    assert await store.machines.get(machine("a").arn) is None
+
+
+WRITER = """
+import asyncio, sys
+from dataclasses import replace
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_store import machine
+from stepout.store.sqlite import open_sqlite
+
+async def main():
+    store = await open_sqlite(Path(sys.argv[1]))
+    for number in range(100_000):
+        await store.machines.add(machine(f"m{number}"))
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="This system has no SIGKILL.")
+async def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
+    here = str(Path(__file__).parent)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path), here], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    for line in writer.stdout:
+        if line.strip() == "30":
+            break
+    os.kill(writer.pid, signal.SIGKILL)
+    rest = writer.stdout.read().split()
+    writer.stdout.close()
+    writer.wait()
+    answered = int(rest[-1]) if rest else 30
+    store = await open_sqlite(tmp_path)
+    names = [record.name for record in await store.machines.list(REGION, ACCOUNT)]
+    await store.close()
+    assert names[: answered + 1] == [f"m{number}" for number in range(answered + 1)]
+    assert len(names) <= answered + 2
