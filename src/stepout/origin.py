@@ -176,7 +176,7 @@ class Origin:
     def __init__(self, authority: Authority | None = None) -> None:
         self.authority = authority or Authority.create("stepout development origin")
         self.connect_to: dict[tuple[str, int], tuple[str, int]] = {}
-        self.requests: list[Received] = []
+        self.exchanges: list[tuple[Received, Answer]] = []
         self._routes: dict[tuple[str, str, str], Route] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -255,13 +255,15 @@ class Origin:
 
     def find(self, host: str, request: Received) -> Answer:
         """The answer to a request for a host."""
-        self.requests.append(request)
         path = urlsplit(request.target).path
         route = self._routes.get((request.method, host, path))
         if route is None:
             text = f"This origin has no route for {request.method} {path} on {host}."
-            return Answer(404, headers=(("Content-Type", "text/plain"),), body=text.encode())
-        return route.take(request)
+            answer = Answer(404, headers=(("Content-Type", "text/plain"),), body=text.encode())
+        else:
+            answer = route.take(request)
+        self.exchanges.append((request, answer))
+        return answer
 
     def _serve_host(self, host: str, port: int) -> None:
         if host not in self._contexts:

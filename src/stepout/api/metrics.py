@@ -57,7 +57,7 @@ class Metrics:
             registry=self._registry,
         ).set_function(in_flight)
         # Operation names and error codes come from the models and from us: the sets are bounded.
-        self._count = lru_cache(1_024)(lambda operation, error: requests.labels(operation, error))
+        self._count = lru_cache(1_024)(requests.labels)
         self._time = lru_cache(128)(seconds.labels)
         self.content_type = CONTENT_TYPE_LATEST.encode()
 

@@ -74,7 +74,9 @@ class Server:
         import boto3
         from botocore.config import Config
 
-        return boto3.client(
+        # Typed stubs know each service by a literal; here any will do.
+        connect: Any = boto3.client
+        return connect(
             service,
             endpoint_url=self.url,
             region_name=self.region,

@@ -1,0 +1,107 @@
+"""`stepout serve`: the server, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stepout import config
+from stepout.api.server import serve
+from stepout.cli import logs
+from stepout.config import ServerSettings, Settings
+from stepout.errors import SettingsError
+
+__all__ = ["command", "new_event_loop"]
+
+
+@click.command("serve")
+@click.option("--host", metavar="ADDRESS", help="Address to listen on [127.0.0.1].")
+@click.option("--port", metavar="PORT", help="Port to listen on; 0 takes a free one [8083].")
+@click.option("--data", metavar="DIR", help="Keep machines and connections in this directory.")
+@click.option("--region", metavar="REGION", help="Region where a request names none.")
+@click.option("--account", metavar="DIGITS", help="Account where the access key names none.")
+@click.option("--log-format", metavar="text|json", help="Form of the log on standard error.")
+@click.option(
+    "--egress-allow",
+    metavar="CIDR",
+    multiple=True,
+    help="Let HTTP Tasks call this network, which is not the public internet. Repeatable.",
+)
+@click.option(
+    "--egress-ca",
+    metavar="FILE",
+    multiple=True,
+    help="Believe the certificate authorities in this PEM file, too. Repeatable.",
+)
+@click.option(
+    "--egress-connect",
+    metavar="HOST:PORT=ADDRESS:PORT",
+    multiple=True,
+    help="Dial this address for a host; URL and TLS keep the host's name. Repeatable.",
+)
+@click.option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate chain.")
+@click.option("--tls-key", metavar="FILE", help="The private key of --tls-cert.")
+@click.option("--identities", metavar="FILE", help="The access keys that the server knows.")
+@click.option("--drain-seconds", metavar="SECONDS", help="How long a shutdown may wait [30].")
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Settings file; stepout.toml is read where it exists.",
+)
+@click.option("--show-config", is_flag=True, help="Print the settings and their origin; stop.")
+def command(*, file: Path | None, show_config: bool, **flags: Any) -> None:
+    """Serve Step Functions and EventBridge connections on one port.
+
+    Each option is also a variable STEPOUT_… and a key of [server] in stepout.toml; a flag comes
+    first, then the variable, then the file. When the server is ready it prints one line.
+    """
+    try:
+        settings = config.load(flags, os.environ, file)
+        if show_config:
+            click.echo(_shown(settings))
+            return
+        logs.configure(settings.server.log_format)
+        with asyncio.Runner(loop_factory=new_event_loop()) as runner:
+            sys.exit(runner.run(serve(settings.server, announce=_announce)))
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def new_event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's event loop where it is installed, else Python's own."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def _announce(line: str) -> None:
+    click.echo(line)
+    sys.stdout.flush()
+
+
+def _shown(settings: Settings) -> str:
+    """Every setting with its value and where it came from."""
+    rows = [
+        (setting.name, _value(getattr(settings.server, setting.name)), origin)
+        for setting in fields(ServerSettings)
+        for origin in [settings.origins[setting.name]]
+    ]
+    wide, wider = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return "\n".join(f"{name:{wide}}  {value:{wider}}  {origin}" for name, value, origin in rows)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)
