@@ -184,7 +184,7 @@ def _body(arguments: Json, invocation: HttpParameters) -> bytes | StatesError | 
             )
         added = {parameter.key: parameter.value.reveal() for parameter in invocation.body}
         body = {**(body or {}), **added}
-    if body is None:
+    if body is None or body == "":
         return None
     if isinstance(body, str):
         return body.encode("utf-8", "replace")
