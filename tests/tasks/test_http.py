@@ -378,6 +378,7 @@ async def test_the_result_has_awss_shape_and_the_senders_header_names() -> None:
 @pytest.mark.parametrize("status", [200, 204])
 async def test_without_a_body_there_is_no_response_body(status: int) -> None:
     result = await result_of(answer(b"", "image/png", status))
+    assert not isinstance(result, StatesError)
     assert "ResponseBody" not in result
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -19,6 +18,7 @@ import orjson
 from stepout.api import faults, operations
 from stepout.api.auth import Auth
 from stepout.api.caller import OPERATIONS, Caller
+from stepout.api.ids import new_uuid
 from stepout.api.metrics import Metrics
 from stepout.api.services import Services
 from stepout.asl.values import Json, loads
@@ -92,7 +92,7 @@ class App:
         if scope["type"] != "http":
             return
         started = time.perf_counter()
-        request_id = str(uuid.uuid4())
+        request_id = new_uuid()
         own = self._own.get(scope["path"]) if scope["method"] in ("GET", "HEAD") else None
         if own is not None:
             await _send(send, own(), request_id)

@@ -49,6 +49,8 @@ class Front:
             log_config=None,
             access_log=False,
             server_header=False,
+            # Nobody stands in front of this server whose word on the caller's address it takes.
+            proxy_headers=False,
             timeout_keep_alive=IDLE_SECONDS,
         )
         config.load()

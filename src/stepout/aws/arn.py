@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 __all__ = [
@@ -32,6 +33,7 @@ class Arn:
     resource: str
 
     @classmethod
+    @lru_cache(4_096)
     def parse(cls, text: str) -> Arn:
         """Read an ARN; raises `ValueError`. IAM's ARNs have no region, some services no account."""
         parts = text.split(":", _PARTS - 1)

@@ -261,15 +261,14 @@ _SCOPE_PARTS: Final = 5
 def _check_time(claim: Claim, now: float, skew: int) -> None:
     then = _timestamp(claim.date)
     lifetime = skew if claim.expires is None else _lifetime(claim.expires)
-    stamp = _basic(then)
     if then < now - lifetime:
         raise _invalid(
-            f"Signature expired: {stamp} is now earlier than {_basic(now - lifetime)} "
+            f"Signature expired: {_basic(then)} is now earlier than {_basic(now - lifetime)} "
             f"({_basic(now)} - {lifetime // 60} min.)"
         )
     if then > now + skew:
         raise _invalid(
-            f"Signature not yet current: {stamp} is still later than {_basic(now + skew)} "
+            f"Signature not yet current: {_basic(then)} is still later than {_basic(now + skew)} "
             f"({_basic(now)} + {skew // 60} min.)"
         )
 
@@ -308,7 +307,13 @@ def _scope(claim: Claim, service: str, region: str | None) -> Identity:
             f"keyid/date/region/service/term, got '{claim.credential}'"
         )
     key, date, named_region, named_service, terminator = parts
-    stamp = _basic(_timestamp(claim.date))
+    stamp = _stamp(claim)
+    if (named_region == region if region else _REGION.fullmatch(named_region)) and (
+        named_service,
+        terminator,
+        date,
+    ) == (service, TERMINATOR, stamp[:8]):
+        return Identity(key, named_region)
     wrong = [
         f"Credential should be scoped to a valid region, not '{named_region}'. "
         * (named_region != region if region else not _REGION.fullmatch(named_region)),
@@ -319,9 +324,12 @@ def _scope(claim: Claim, service: str, region: str | None) -> Identity:
         "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from "
         f"HTTP: '{date}' != '{stamp[:8]}', from '{stamp}'. " * (date != stamp[:8]),
     ]
-    if any(wrong):
-        raise _invalid("".join(wrong))
-    return Identity(key, named_region)
+    raise _invalid("".join(wrong))
+
+
+def _stamp(claim: Claim) -> str:
+    """The claim's date in ISO 8601's basic format."""
+    return claim.date if _DATE.fullmatch(claim.date) else _basic(_timestamp(claim.date))
 
 
 # --- The signature --------------------------------------------------------------------------------
@@ -331,8 +339,7 @@ def _signature(
     request: SignedRequest, claim: Claim, names: Sequence[str], secret: Secret, scope: str
 ) -> str:
     canonical = canonical_request(request, claim.headers, names, claim.signed_headers)
-    stamp = claim.date if _DATE.fullmatch(claim.date) else _basic(_timestamp(claim.date))
-    to_sign = f"{ALGORITHM}\n{stamp}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
+    to_sign = f"{ALGORITHM}\n{_stamp(claim)}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
     date, region, service, _ = scope.split("/", 3)
     key = _signing_key(secret.reveal(), date, region, service)
     return hmac.digest(key, to_sign.encode(), "sha256").hex()

@@ -21,7 +21,6 @@ a turn and only then performs its commands; their answers come back as inputs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Final
 
 from stepout.asl.machine import Machine
@@ -80,7 +79,7 @@ class Execution:
         """Take inputs and go on as far as possible within the budget."""
         draft = self._draft(now, entropy, budget)
         for item in inputs:
-            if draft.meta.is_finished:
+            if draft.is_finished:
                 break
             self._take(draft, item)
         return self._install(draft)
@@ -93,7 +92,10 @@ class Execution:
             entropy=Entropy(entropy),
             budget=budget,
             base=self._frames,
-            meta=self._meta,
+            event_count=self._meta.events,
+            command_count=self._meta.commands,
+            deadline=self._meta.deadline,
+            is_finished=self._meta.is_finished,
         )
 
     def _set_deadline(self, draft: Draft) -> None:
@@ -101,14 +103,13 @@ class Execution:
         own = None if self._machine.timeout is None else self._machine.timeout * 1_000
         limits = [limit for limit in (own, self._run.limit_ms) if limit is not None]
         if limits:
-            deadline = draft.next_id(ROOT)
-            draft.meta = replace(draft.meta, deadline=deadline)
-            draft.commands.append(Timer(deadline, draft.now + min(limits)))
+            draft.deadline = draft.next_id(ROOT)
+            draft.commands.append(Timer(draft.deadline, draft.now + min(limits)))
 
     def _take(self, draft: Draft, item: Input) -> None:
         if isinstance(item, Stop):
             self._stop(draft, item)
-        elif item.id == draft.meta.deadline:
+        elif item.id == draft.deadline:
             self._time_out(draft, item)
         else:
             frame_id = item.id.partition("@")[2]
@@ -141,7 +142,7 @@ class Execution:
 
     def _advance(self, draft: Draft) -> bool:
         """Whether a state is still to be entered when the budget is used up."""
-        while not draft.meta.is_finished:
+        while not draft.is_finished:
             frame_id = self._ready(draft)
             if frame_id is None:
                 return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from stepout.asl.machine import Machine
@@ -91,18 +91,15 @@ class Draft:
     entropy: Entropy
     budget: int
     base: Mapping[str, Frame]
-    meta: Meta
+    event_count: int
+    command_count: int
+    deadline: str | None
+    is_finished: bool = False
     events: list[Event] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     changed: dict[str, Frame] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
     consumed: set[str] = field(default_factory=set)
-    event_count: int = 0
-    command_count: int = 0
-
-    def __post_init__(self) -> None:
-        self.event_count = self.meta.events
-        self.command_count = self.meta.commands
 
     def frame(self, frame_id: str) -> Frame | None:
         """A frame that may be changed, or None where there is none any more."""
@@ -160,13 +157,13 @@ class Draft:
                 if command_id not in self.consumed:
                     self.cancel(command_id)
             self.removed.add(frame_id)
-        if self.meta.deadline is not None and self.meta.deadline not in self.consumed:
-            self.cancel(self.meta.deadline)
-        self.meta = replace(self.meta, is_finished=True)
+        if self.deadline is not None and self.deadline not in self.consumed:
+            self.cancel(self.deadline)
+        self.is_finished = True
         self.commands.append(finish)
 
     def turn(self, *, more: bool) -> Turn:
-        meta = replace(self.meta, events=self.event_count, commands=self.command_count)
+        meta = Meta(self.event_count, self.command_count, self.deadline, self.is_finished)
         changed = {key: frame for key, frame in self.changed.items() if key not in self.removed}
         return Turn(
             meta=meta,

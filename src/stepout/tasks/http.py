@@ -247,8 +247,9 @@ def _text(response: Response, scope: Scope) -> str | StatesError:
     encoding = charset[1] if charset else "UTF-8"
     try:
         text = response.body.decode(encoding)
-        # Some encodings can spell halves of characters, which JSON cannot be written with.
-        text.encode()
+        if charset:
+            # Some encodings can spell halves of characters, which JSON cannot be written with.
+            text.encode()
     except (LookupError, ValueError):
         return StatesError(RUNTIME, f"The response body is not a valid {encoding} string.")
     return text

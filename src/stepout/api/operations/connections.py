@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import secrets
 import string
-import uuid
 from dataclasses import replace
 from typing import Final
 
 from stepout.api.caller import Caller, operation
+from stepout.api.ids import new_uuid
 from stepout.api.paging import page
 from stepout.api.services import Services
 from stepout.asl.values import Json
@@ -46,7 +46,7 @@ async def create_connection(
     now = services.clock.now() // 1_000
     is_oauth = isinstance(credential.auth, OAuthAuth)
     connection = Connection(
-        arn=arns.connection(caller.region, caller.account, name, str(uuid.uuid4())),
+        arn=arns.connection(caller.region, caller.account, name, new_uuid()),
         name=name,
         authorization_type=request["AuthorizationType"],
         state="AUTHORIZING" if is_oauth else "AUTHORIZED",
@@ -196,7 +196,7 @@ def _with_credential(
 
 def _new_secret(region: str, account: str, name: str) -> str:
     suffix = "".join(secrets.choice(_SUFFIX) for _ in range(6))
-    return arns.connection_secret(region, account, name, str(uuid.uuid4()), suffix)
+    return arns.connection_secret(region, account, name, new_uuid(), suffix)
 
 
 def _times(connection: Connection) -> dict[str, Json]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Final
 
 from stepout.api import faults
 from stepout.api.caller import Caller, operation
+from stepout.api.ids import new_uuid
 from stepout.api.names import check_name
 from stepout.api.operations.machines import find_machine
 from stepout.api.services import Services
@@ -37,7 +37,7 @@ async def start_sync_execution(
             "StateMachineTypeNotSupported",
             "This operation is not supported by this type of state machine",
         )
-    name = request.get("name") or str(uuid.uuid4())
+    name = request.get("name") or new_uuid()
     check_name(name)
     run = _run(services, record, name, _input(request.get("input", "{}")))
     try:
@@ -54,7 +54,7 @@ async def start_sync_execution(
 def _run(services: Services, record: MachineRecord, name: str, source: Document) -> Run:
     arn = arns.Arn.parse(record.arn)
     return Run(
-        arn=arns.express_execution(record.arn, name, str(uuid.uuid4())),
+        arn=arns.express_execution(record.arn, name, new_uuid()),
         name=name,
         role_arn=record.role_arn,
         machine_arn=record.arn,

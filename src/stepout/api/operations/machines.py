@@ -3,12 +3,12 @@ ListStateMachines (Step Functions API reference)."""
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import replace
 from typing import Final
 
 from stepout.api import faults
 from stepout.api.caller import Caller, operation
+from stepout.api.ids import new_uuid
 from stepout.api.names import check_name, machine_arn, role_arn
 from stepout.api.paging import page
 from stepout.api.services import Services
@@ -109,7 +109,7 @@ async def update_state_machine(
     if "role_arn" in changes:
         role_arn(changes["role_arn"])
     now = services.clock.now()
-    revision = str(uuid.uuid4())
+    revision = new_uuid()
     await services.store.machines.replace(
         replace(record, **changes, updated=now, revision_id=revision)
     )

@@ -1,0 +1,1 @@
+"""Measures the way of a call against its two halves: `make bench`."""

@@ -1,0 +1,5 @@
+"""`python -m stepout.cli`."""
+
+from stepout.cli.main import main
+
+main()
