@@ -34,6 +34,7 @@ Framing: TypeAlias = Literal["length", "chunked", "close"]
 Ending: TypeAlias = Literal["complete", "truncate", "reset", "hang"]
 
 _LOOPBACK: Final = "127.0.0.1"
+_CLOSING_ROUNDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,9 @@ class Origin:
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._server: asyncio.Server | None = None
         self._socket = socket.create_server((_LOOPBACK, 0), backlog=1_024)
+        self.connections: set[asyncio.Transport] = set()
 
     @property
     def port(self) -> int:
@@ -242,6 +245,7 @@ class Origin:
     def stop(self) -> None:
         """Close the listener and all connections."""
         if self._loop is not None and self._thread is not None:
+            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop = self._thread = None
@@ -273,18 +277,24 @@ class Origin:
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
         loop.run_forever()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        # One more round, in which transports close and cancelled tasks end.
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+    async def _close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for transport in list(self.connections):
+            transport.abort()
+        # Aborted transports, and TLS above them, close in the next rounds of the loop.
+        for _ in range(_CLOSING_ROUNDS):
+            await asyncio.sleep(0)
 
     async def _listen(self) -> None:
         context = self.authority.server_context("localhost", _LOOPBACK)
         context.sni_callback = self._choose
         loop = asyncio.get_running_loop()
-        await loop.create_server(lambda: _Connection(self), sock=self._socket, ssl=context)
+        self._server = await loop.create_server(
+            lambda: _Connection(self), sock=self._socket, ssl=context
+        )
 
     def _choose(self, tls: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
         """Take the certificate of the host that the client names."""
@@ -305,6 +315,13 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._origin.connections.add(self._transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        if self._transport is not None:
+            self._origin.connections.discard(self._transport)
+            self._transport = None
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -30,8 +30,8 @@ class _Protocol(HttpToolsProtocol):
             url = httptools.parse_url(self.url)
             if url.host:
                 port = f":{url.port}".encode() if url.port else b""
-                extensions = self.scope.setdefault("extensions", {}) or {}
-                extensions["stepout.authority"] = url.host + port  # type: ignore[assignment]
+                # The extensions are shared by all requests of uvicorn; this one gets its own.
+                self.scope["extensions"] = {"stepout.authority": url.host + port}  # type: ignore[dict-item] # ASGI's values are dictionaries
         super().on_headers_complete()
 
 
