@@ -300,6 +300,8 @@ async def test_the_runtime_api_refuses_what_is_not_its_protocol(directory: Path)
     """Wrong paths, moves out of turn and what is not HTTP are answered, and do no harm."""
     async with Function(settings_of(directory, "handlers.echo")) as function:
         await function.invoke(b"{}")
+        # The program asks for its next work a moment after it has answered.
+        await until(lambda: function._api._poll is not None)
         host, _, port = function._api.address.partition(":")
         prefix = "/2018-06-01/runtime"
         for request, status in [
