@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -14,9 +15,12 @@ from typing import Self
 class Process(AbstractContextManager["Process"]):
     """A Python program that prints one line when it is ready."""
 
-    def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, *arguments: str) -> None:
         self._command = [sys.executable, *arguments]
-        self._environment = environment
+        # Installed packages are compiled; so is what is measured, from its second start on.
+        self._environment = {
+            name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+        }
         self.ready_line = ""
         self.seconds_to_ready = 0.0
 
