@@ -77,6 +77,15 @@ def test_depth_up_to_the_limit_is_read_and_written(depth: int) -> None:
     assert dumps(loads(text)) == text
 
 
+def test_equality_of_deep_values_needs_no_recursion() -> None:
+    one: Json = 1
+    other: Json = 1.0
+    for _ in range(5_000):
+        one, other = {"a": [one]}, {"a": [other]}
+    assert equals(one, other)
+    assert not equals(one, {"a": [other]})
+
+
 def test_brackets_in_strings_do_not_count_as_depth() -> None:
     text = '["' + "[" * 2_000 + '"]'
     assert loads(text) == ["[" * 2_000]

@@ -148,6 +148,61 @@ def test_a_request_without_a_signature_is_refused_in_open_mode_too(
     assert (status, document["__type"]) == (403, code)
 
 
+def test_a_web_page_is_no_caller_in_open_mode(stepout_server: Server) -> None:
+    """A name that leads to 127.0.0.1 makes any web page a neighbour; browsers give it away."""
+    status, document, _ = post(
+        stepout_server, f"{STATES}.ListStateMachines", more={"Origin": "http://evil.test:8083"}
+    )
+    assert (status, document["__type"]) == (403, "AccessDeniedException")
+    assert "comes from a web page" in document["message"]
+
+
+def test_a_head_without_end_is_refused(stepout_server: Server) -> None:
+    endless = b"POST / HTTP/1.1\r\nHost: x\r\n" + b"X-Y: " + b"z" * 70_000 + b"\r\n\r\n"
+    assert raw(stepout_server, endless).startswith(b"HTTP/1.1 400")
+    many = b"POST / HTTP/1.1\r\nHost: x\r\n" + b"X-Y: zzzz\r\n" * 20_000 + b"\r\n"
+    assert raw(stepout_server, many).startswith(b"HTTP/1.1 400")
+    alive(stepout_server)
+
+
+def test_a_long_cause_is_cut_to_what_the_model_allows(sfn: SFNClient) -> None:
+    failing = {"Type": "Fail", "Error": "E" * 300, "Cause": "é" * 40_000}
+    definition = json.dumps({"StartAt": "F", "States": {"F": failing}})
+    machine = sfn.create_state_machine(
+        name="m", type="EXPRESS", roleArn=ROLE, definition=definition
+    )["stateMachineArn"]
+    answer = sfn.start_sync_execution(stateMachineArn=machine)
+    assert (len(answer["error"]), len(answer["cause"])) == (256, 32_768)
+
+
+def test_a_definition_nested_without_end_is_refused(sfn: SFNClient) -> None:
+    deep: Any = 1
+    for _ in range(300):
+        deep = {"a": deep}
+    state = {"Type": "Pass", "Parameters": deep, "End": True}
+    with pytest.raises(
+        ClientError, match="TOO_DEEPLY_NESTED: Definition is nested deeper than 200"
+    ):
+        sfn.create_state_machine(
+            name="m",
+            roleArn=ROLE,
+            definition=json.dumps({"StartAt": "P", "States": {"P": state}}),
+        )
+
+
+@pytest.mark.parametrize("levels", [253, 400, 990])
+def test_deep_data_passes_through_unharmed(sfn: SFNClient, levels: int) -> None:
+    definition = (
+        '{"StartAt":"P","States":{"P":{"Type":"Pass","Parameters":{"in.$":"$"},"End":true}}}'
+    )
+    machine = sfn.create_state_machine(
+        name="m", type="EXPRESS", roleArn=ROLE, definition=definition
+    )["stateMachineArn"]
+    source = "[" * levels + "]" * levels
+    answer = sfn.start_sync_execution(stateMachineArn=machine, input=source)
+    assert answer["output"] == f'{{"in":{source}}}'
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", "/"), ("PUT", "/"), ("POST", "/x")])
 def test_another_method_or_path_is_not_found(
     stepout_server: Server, method: str, path: str

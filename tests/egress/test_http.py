@@ -319,6 +319,16 @@ async def test_connect_to_never_reaches_a_metadata_service() -> None:
     await client.close()
 
 
+@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "Connection"])
+async def test_headers_that_frame_a_request_cannot_be_given(
+    egress: Egress, origin: Origin, name: str
+) -> None:
+    route = origin.get(URL).respond(text="ok")
+    with pytest.raises(EgressRefused, match=f"header-managed: {name} cannot be set"):
+        await fetch(egress, headers=((name, "x"),))
+    assert route.requests == []
+
+
 async def test_a_url_that_is_refused_is_not_resolved() -> None:
     resolver = FixedResolver("1.1.1.1")
     client = Egress(Policy(), trust=trust(), resolver=resolver)

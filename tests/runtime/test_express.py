@@ -20,7 +20,7 @@ from stepout.journal.memory import MemoryJournal
 from stepout.runtime import express
 from stepout.runtime.clock import SystemClock
 from stepout.runtime.driver import Driver
-from stepout.runtime.express import Express, TooManyRuns
+from stepout.runtime.express import Express, ShuttingDown, TooManyRuns
 from stepout.runtime.machines import compiled
 from stepout.tasks import Scope
 
@@ -177,6 +177,13 @@ async def test_a_drain_stops_what_does_not_and_says_so() -> None:
     outcomes = await asyncio.gather(*running)
     assert all(outcome.is_shutdown for outcome in outcomes)
     assert await runs.drain(0) == 0
+
+
+async def test_a_server_that_drains_takes_no_new_runs() -> None:
+    runs = make()
+    await runs.drain(0)
+    with pytest.raises(ShuttingDown):
+        await runs.run(compiled(PASS), run_of())
 
 
 async def test_more_runs_than_the_server_is_willing_to_drive_are_refused(

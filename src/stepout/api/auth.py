@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from stepout.api import faults
 from stepout.api.caller import Caller
 from stepout.aws import sigv4
 from stepout.aws.sigv4 import Identity, SignedRequest
@@ -35,6 +36,9 @@ class Auth:
         """The caller; raises `ServiceError` with AWS's code for each failure."""
         claim = sigv4.parse(request)
         if self._is_open and claim.access_key_id not in self._keys:
+            if "origin" in claim.headers:
+                # Any web page could sign with any key, once it is at a name that leads here.
+                raise faults.from_browser()
             return self._caller(claim.identity(service))
         identity = sigv4.verify(
             request,

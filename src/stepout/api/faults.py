@@ -18,6 +18,7 @@ __all__ = [
     "INTERNAL",
     "bad_host",
     "body_of",
+    "from_browser",
     "invalid_arn",
     "invalid_definition",
     "invalid_input",
@@ -26,6 +27,7 @@ __all__ = [
     "machine_missing",
     "not_served",
     "shutting_down",
+    "stopped",
     "throttled",
     "too_large",
     "unknown_operation",
@@ -80,9 +82,24 @@ def throttled() -> ServiceError:
 
 def shutting_down() -> ServiceError:
     return ServiceError(
+        "ServiceUnavailable", "The server is shutting down and starts no executions.", status=503
+    )
+
+
+def stopped() -> ServiceError:
+    return ServiceError(
         "ServiceUnavailable",
         "The server was shut down before the execution ended; the execution was stopped.",
         status=503,
+    )
+
+
+def from_browser() -> ServiceError:
+    return ServiceError(
+        ACCESS_DENIED,
+        "The request has an Origin header: it comes from a web page. A server in open mode serves "
+        "programs only.",
+        status=403,
     )
 
 

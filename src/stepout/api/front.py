@@ -18,12 +18,36 @@ from stepout.errors import SettingsError
 __all__ = ["BACKLOG", "Front", "listen"]
 
 BACKLOG: Final = 1_024
+
+MAX_HEAD: Final = 65_536
+"""Bytes of a request's target and headers; ours. A larger head is answered with 400."""
+
 IDLE_SECONDS: Final = 75
 """How long a connection may idle; clients of AWS pool connections for about a minute."""
 
 
 class _Protocol(HttpToolsProtocol):
-    """Keeps the authority of an absolute-form target, which the ASGI scope has no place for."""
+    """Bounds the head of a request, and keeps the authority of an absolute-form target, which the
+    ASGI scope has no place for."""
+
+    _head = 0
+
+    def on_message_begin(self) -> None:
+        self._head = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._grow(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._grow(len(name) + len(value))
+        super().on_header(name, value)
+
+    def _grow(self, size: int) -> None:
+        self._head += size
+        if self._head > MAX_HEAD:
+            raise ValueError("The head of the request is too large.")
 
     def on_headers_complete(self) -> None:
         if not self.url.startswith(b"/"):

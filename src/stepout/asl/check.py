@@ -19,10 +19,11 @@ from stepout.asl.problems import (
     MISSING_TRANSITION_TARGET,
     NOT_SERVED,
     SCHEMA_VALIDATION_FAILED,
+    TOO_DEEPLY_NESTED,
     Problem,
 )
 from stepout.asl.resources import RESOURCES
-from stepout.asl.values import Json, loads
+from stepout.asl.values import Json, depth_of, loads
 from stepout.errors import JsonError, PathError
 
 __all__ = ["check", "read"]
@@ -31,6 +32,9 @@ Problems: TypeAlias = Iterator[Problem]
 
 MAX_NAME: Final = 80
 """Characters of a state's name (States Language, "States")."""
+
+MAX_NESTING: Final = 200
+"""Levels of objects and arrays in a definition; ours, because templates recurse."""
 
 _RECOVERIES: Final = (("Retry", RETRIER), ("Catch", CATCHER))
 _TEMPLATES: Final = ("Parameters", "ResultSelector")
@@ -50,6 +54,9 @@ def read(text: str) -> tuple[dict[str, Json], list[Problem]]:
         definition = loads(text) if text.strip() else None
     except JsonError as error:
         return {}, [Problem(INVALID_JSON_DESCRIPTION, str(error), "/")]
+    if depth_of(text.encode("utf-8", "surrogatepass")) > MAX_NESTING:
+        message = f"Definition is nested deeper than {MAX_NESTING} levels"
+        return {}, [Problem(TOO_DEEPLY_NESTED, message, None)]
     if not isinstance(definition, dict):
         message = "Definition must be a valid JSON object"
         return {}, [Problem(SCHEMA_VALIDATION_FAILED, message, None)]

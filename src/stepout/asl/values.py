@@ -24,6 +24,7 @@ __all__ = [
     "Document",
     "Json",
     "Missing",
+    "depth_of",
     "dumps",
     "equals",
     "loads",
@@ -64,7 +65,7 @@ MISSING: Final = Missing()
 def loads(text: str | bytes) -> Json:
     """Read one JSON text; raises `JsonError`."""
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH:
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and depth_of(data) > MAX_DEPTH:
         raise JsonError(f"The JSON text nests deeper than {MAX_DEPTH} levels.")
     try:
         value = orjson.loads(data)
@@ -86,13 +87,20 @@ def dumps(value: Json) -> bytes:
 
 def equals(left: Json, right: Json) -> bool:
     """Deep equality of JSON values: 1 equals 1.0, true does not equal 1."""
-    if isinstance(left, bool) or isinstance(right, bool):
-        return left is right
-    if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(equals(left[key], right[key]) for key in left)
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(equals, left, right))
-    return bool(left == right)
+    ahead = [(left, right)]
+    while ahead:
+        one, other = ahead.pop()
+        if isinstance(one, dict) and isinstance(other, dict):
+            if one.keys() != other.keys():
+                return False
+            ahead += [(value, other[key]) for key, value in one.items()]
+        elif isinstance(one, list) and isinstance(other, list):
+            if len(one) != len(other):
+                return False
+            ahead += zip(one, other, strict=True)
+        elif isinstance(one, bool) != isinstance(other, bool) or one != other:
+            return False
+    return True
 
 
 class Document:
@@ -149,8 +157,8 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _depth(data: bytes) -> int:
-    """How deep the text nests, brackets inside strings left out."""
+def depth_of(data: bytes) -> int:
+    """How deep a JSON text nests, brackets inside strings left out."""
     deepest = depth = 0
     for bracket in re.finditer(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', data, re.DOTALL):
         match bracket[0]:

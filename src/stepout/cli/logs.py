@@ -25,10 +25,9 @@ def configure(log_format: str) -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(_FORMATS[log_format]))
-    root = logging.getLogger("stepout")
-    root.handlers = [handler]
-    root.setLevel(logging.INFO)
-    root.propagate = False
+    # What libraries have to say is rare, and has the same form.
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("stepout").setLevel(logging.INFO)
 
 
 class _Formatter(logging.Formatter):
@@ -50,12 +49,17 @@ class _Formatter(logging.Formatter):
 def _as_text(moment: str, record: logging.LogRecord, fields: Fields) -> str:
     """`2026-11-23T12:34:56.789Z request operation=StartSyncExecution status=200 …`"""
     pairs = [f"{key}={_shown(value)}" for key, value in fields.items()]
-    return " ".join([moment, record.msg, *pairs])
+    return " ".join([moment, record.getMessage(), *pairs])
 
 
 def _as_json(moment: str, record: logging.LogRecord, fields: Fields) -> str:
     """One JSON object a line."""
-    members = {"time": moment, "level": record.levelname.lower(), "event": record.msg, **fields}
+    members = {
+        "time": moment,
+        "level": record.levelname.lower(),
+        "event": record.getMessage(),
+        **fields,
+    }
     return orjson.dumps(members, default=str).decode()
 
 

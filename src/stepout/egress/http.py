@@ -45,11 +45,27 @@ CONNECT_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 4.0
 """Common servers close idle connections after 5 s at the earliest (Node.js)."""
 
-MAX_HEADER: Final = 32_768
+MAX_HEADER: Final = 16_384
 """Bytes of one header of an answer; ours."""
 
-MAX_HEADERS: Final = 1_000
+MAX_HEADERS: Final = 256
 """Headers of an answer; ours."""
+
+_FRAMING: Final = frozenset(
+    (
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+"""Headers that say whom a request is for and where it ends: the egress's own."""
 
 _NO_HEADERS_OF_ITS_OWN: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
@@ -189,6 +205,8 @@ def _folded(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
     spelled: dict[str, str] = {}
     folded: dict[str, list[str]] = {}
     for name, value in headers:
+        if name.lower() in _FRAMING:
+            raise EgressRefused(f"header-managed: {name} cannot be set")
         first = spelled.setdefault(name.lower(), name)
         folded.setdefault(first, []).append(value)
     return [(name, ",".join(values)) for name, values in folded.items()]

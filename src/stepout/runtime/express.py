@@ -16,7 +16,7 @@ from stepout.journal.protocol import Journal
 from stepout.runtime.clock import Clock
 from stepout.runtime.driver import Driver, Inbox
 
-__all__ = ["LIMIT_MS", "Express", "Outcome", "TooManyRuns"]
+__all__ = ["LIMIT_MS", "Express", "Outcome", "ShuttingDown", "TooManyRuns"]
 
 _log = logging.getLogger("stepout.execution")
 
@@ -31,6 +31,10 @@ STOPPED: Final = StatesError("Stepout.Shutdown", "The server was shut down durin
 
 class TooManyRuns(Exception):
     """The server drives as many runs as it is willing to."""
+
+
+class ShuttingDown(Exception):
+    """The server takes no new runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,7 @@ class Express:
         self._journal = journal
         self._clock = clock
         self._inboxes: dict[str, Inbox] = {}
+        self._is_draining = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -63,7 +68,9 @@ class Express:
         return len(self._inboxes)
 
     async def run(self, machine: Machine, run: Run) -> Outcome:
-        """Drive a run to its end; raises `TooManyRuns`."""
+        """Drive a run to its end; raises `TooManyRuns` and `ShuttingDown`."""
+        if self._is_draining:
+            raise ShuttingDown
         if len(self._inboxes) >= MAX_RUNS:
             raise TooManyRuns
         inbox = self._inboxes[run.arn] = Inbox()
@@ -80,7 +87,9 @@ class Express:
         return outcome
 
     async def drain(self, seconds: float) -> int:
-        """Wait for runs in flight; stop those that take longer, and answer how many."""
+        """Refuse new runs and wait for those in flight; stop those that take longer, and answer
+        how many."""
+        self._is_draining = True
         try:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()

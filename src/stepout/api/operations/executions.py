@@ -15,7 +15,7 @@ from stepout.aws import arn as arns
 from stepout.aws.timestamps import milliseconds
 from stepout.engine.turn import Run
 from stepout.errors import JsonError, ServiceError
-from stepout.runtime.express import LIMIT_MS, Outcome, TooManyRuns
+from stepout.runtime.express import LIMIT_MS, Outcome, ShuttingDown, TooManyRuns
 from stepout.runtime.machines import compiled
 from stepout.store.records import MachineRecord
 
@@ -24,6 +24,11 @@ _BILLED_MS: Final = 100
 
 _BILLED_MB: Final = 64
 """Memory is billed in steps of 64 MB; small workflows are billed one (recorded on AWS)."""
+
+
+_MAX_ERROR: Final = 256
+_MAX_CAUSE: Final = 32_768
+"""Characters of an answer's error and cause (service model)."""
 
 
 @operation("states", "StartSyncExecution")
@@ -44,8 +49,10 @@ async def start_sync_execution(
         outcome = await services.express.run(compiled(record.definition), run)
     except TooManyRuns:
         raise faults.throttled() from None
+    except ShuttingDown:
+        raise faults.shutting_down() from None
     if outcome.is_shutdown:
-        raise faults.shutting_down()
+        raise faults.stopped()
     trace = caller.trace_header or request.get("traceHeader")
     is_metadata_only = request.get("includedData") == "METADATA_ONLY"
     return _response(run, outcome, trace, is_metadata_only=is_metadata_only)
@@ -98,7 +105,9 @@ def _response(
         "status": finish.status,
     }
     if finish.error is not None:
-        response |= {"error": finish.error.error, "cause": finish.error.cause}
+        cause = finish.error.cause
+        response["error"] = finish.error.error[:_MAX_ERROR]
+        response["cause"] = None if cause is None else cause[:_MAX_CAUSE]
     if not is_metadata_only:
         response["input"] = run.input.text
         response["output"] = None if finish.output is None else finish.output.text

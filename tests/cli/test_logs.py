@@ -1,0 +1,64 @@
+"""Log lines: one per event, as text or JSON, and libraries in the same form."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+
+PROGRAM = """
+import logging, sys
+from stepout.cli import logs
+
+logs.configure(sys.argv[1])
+log = logging.getLogger("stepout.request")
+log.info("request", extra={"fields": {"operation": "X", "text": 'a "b" c', "none": None, "n": 1}})
+log.debug("not shown")
+logging.getLogger("library").warning("said %s", "this")
+try:
+    1 / 0
+except ZeroDivisionError:
+    log.exception("request failed", extra={"fields": {"operation": "X"}})
+"""
+
+
+def lines(log_format: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, log_format], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == ""
+    return done.stderr.splitlines()
+
+
+def test_text_has_keys_and_quotes_what_is_not_one_word() -> None:
+    first, second, third = lines("text")
+    time, rest = first.split(" ", 1)
+    assert len(time) == len("2026-11-23T12:34:56.789Z")
+    assert rest == 'request operation=X text="a \\"b\\" c" n=1'
+    assert second.endswith("said this")
+    assert "request failed operation=X exception=" in third
+    assert "ZeroDivisionError" in third
+
+
+def test_json_is_one_object_a_line() -> None:
+    first, second, third = (json.loads(line) for line in lines("json"))
+    assert first.pop("time").endswith("Z")
+    assert first == {
+        "level": "info",
+        "event": "request",
+        "operation": "X",
+        "text": 'a "b" c',
+        "n": 1,
+    }
+    assert (second["level"], second["event"]) == ("warning", "said this")
+    assert (third["level"], third["event"]) == ("error", "request failed")
+    assert "ZeroDivisionError" in third["exception"]
+
+
+def test_a_value_with_a_line_break_stays_in_its_line() -> None:
+    from stepout.cli.logs import _as_text
+
+    record = logging.makeLogRecord({"msg": "event"})
+    written = _as_text("now", record, {"a": "x\nforged event=1", "b": "\x1b[31m"})
+    assert written == 'now event a="x\\nforged event=1" b="\\u001b[31m"'
