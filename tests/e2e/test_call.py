@@ -206,6 +206,7 @@ def test_retry_and_catch_see_the_errors_of_the_task(
     ("endpoint", "cause"),
     [
         ("https://127.0.0.1/", "address-loopback"),
+        ("https://localhost/", "address-loopback"),
         ("https://169.254.169.254/latest/meta-data/", "metadata"),
         ("https://[::ffff:10.0.0.1]/", "address-private"),
         ("https://0x7f000001/", "host-invalid"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Final, Protocol
 
@@ -30,15 +31,18 @@ class Resolver(Protocol):
 
 
 class DnsResolver:
-    """The name servers and the hosts file of this machine."""
+    """The name servers and the hosts file of this machine, or other name servers."""
 
-    def __init__(self, seconds: float = DNS_SECONDS) -> None:
+    def __init__(
+        self, seconds: float = DNS_SECONDS, name_servers: Sequence[str] | None = None
+    ) -> None:
         self._seconds = seconds
+        self._name_servers = name_servers
         self._dns: aiodns.DNSResolver | None = None
 
     async def addresses(self, host: str) -> list[Address]:
         if self._dns is None:
-            self._dns = aiodns.DNSResolver(timeout=2.0, tries=3)
+            self._dns = aiodns.DNSResolver(self._name_servers, timeout=2.0, tries=3)
         try:
             async with asyncio.timeout(self._seconds):
                 found = await self._dns.getaddrinfo(
