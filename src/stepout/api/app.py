@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import orjson
@@ -32,6 +32,8 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
+Named: TypeAlias = Mapping[bytes, bytes]
+"""Headers by lower-case name, the last of each."""
 
 _log = logging.getLogger("stepout.request")
 
@@ -44,17 +46,6 @@ class Health:
     """Whether the server is to be sent new work."""
 
     is_draining: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    method: str
-    path: str
-    query: str
-    headers: list[tuple[bytes, bytes]]
-    named: Mapping[bytes, bytes]
-    """Headers by lower-case name, the last of each."""
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +107,14 @@ class App:
         label = name if model and name in model.operations else "unknown"
         try:
             _check_authority(scope, named)
-            request = _Request(
+            request = SignedRequest(
                 method=scope["method"],
                 path=scope["raw_path"].decode("latin-1"),
                 query=scope["query_string"].decode("latin-1"),
                 headers=headers,
-                named=named,
                 body=await _read(receive, named),
             )
-            body = orjson.dumps(await self._call(model, name, request))
+            body = orjson.dumps(await self._call(model, name, request, named))
             return label, _Answer(200, content_type, body)
         except ServiceError as error:
             status = error.status
@@ -141,7 +131,9 @@ class App:
         prefix, _, name = (target or b"").decode("latin-1").partition(".")
         return self._models.get(prefix), name
 
-    async def _call(self, model: Service | None, name: str, request: _Request) -> dict[str, Json]:
+    async def _call(
+        self, model: Service | None, name: str, request: SignedRequest, named: Named
+    ) -> dict[str, Json]:
         if request.method != "POST" or request.path != "/":
             raise ServiceError(
                 "UnknownOperationException",
@@ -149,25 +141,15 @@ class App:
                 status=404,
             )
         members = _members(request.body)
-        target = request.named.get(b"x-amz-target")
-        text = None if target is None else target.decode("latin-1")
         if model is None or name not in model.operations:
-            raise faults.unknown_operation(text)
-        identity = self._auth.identify(
-            SignedRequest(
-                method=request.method,
-                path=request.path,
-                query=request.query,
-                headers=request.headers,
-                body=request.body,
-            ),
-            model.name,
-        )
+            target = named.get(b"x-amz-target")
+            raise faults.unknown_operation(None if target is None else target.decode("latin-1"))
+        caller = self._auth.identify(request, model.name)
         handler = OPERATIONS.get((model.name, name))
         if handler is None:
             raise faults.not_served(f"{model.target_prefix}.{name}")
         model.operations[name].check(members)
-        return await handler(self._services, _caller(identity, request), members)
+        return await handler(self._services, _traced(caller, named), members)
 
     def _answer_health(self) -> _Answer:
         return _Answer(200, b"application/json", b'{"status":"ok"}')
@@ -191,7 +173,7 @@ class _Gone(Exception):
     """The client went away before its request was complete."""
 
 
-def _check_authority(scope: Scope, named: Mapping[bytes, bytes]) -> None:
+def _check_authority(scope: Scope, named: Named) -> None:
     """An absolute-form target must name the host that the signature covers (RFC 9112, 3.2.2)."""
     authority: bytes | None = scope.get("extensions", {}).get("stepout.authority")
     host = named.get(b"host", b"")
@@ -199,7 +181,7 @@ def _check_authority(scope: Scope, named: Mapping[bytes, bytes]) -> None:
         raise faults.bad_host(authority.decode("latin-1"), host.decode("latin-1"))
 
 
-async def _read(receive: Receive, named: Mapping[bytes, bytes]) -> bytes:
+async def _read(receive: Receive, named: Named) -> bytes:
     """The request's body, refused as soon as it is known to be too large."""
     length = named.get(b"content-length", b"0")
     if length.isdigit() and int(length) > MAX_BODY:
@@ -227,16 +209,10 @@ def _members(body: bytes) -> dict[str, Json]:
     return members
 
 
-def _caller(identity: Caller, request: _Request) -> Caller:
-    trace = request.named.get(b"x-amzn-trace-id")
-    if trace is None:
-        return identity
-    return Caller(
-        account=identity.account,
-        region=identity.region,
-        access_key_id=identity.access_key_id,
-        trace_header=trace.decode("latin-1"),
-    )
+def _traced(caller: Caller, named: Named) -> Caller:
+    """The trace header wins over the member of that name (API reference, StartSyncExecution)."""
+    trace = named.get(b"x-amzn-trace-id")
+    return caller if trace is None else replace(caller, trace_header=trace.decode("latin-1"))
 
 
 async def _send(send: Send, answer: _Answer, request_id: str) -> None:

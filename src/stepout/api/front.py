@@ -30,26 +30,24 @@ class _Protocol(HttpToolsProtocol):
     """Bounds the head of a request, and keeps the authority of an absolute-form target, which the
     ASGI scope has no place for."""
 
-    _head = 0
+    _head: int | None = None
+    """Bytes received of a head that is not complete."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._head is not None:
+            self._head += len(data)
+            if self._head > MAX_HEAD and not self.transport.is_closing():
+                self.send_400_response("The head of the request is too large.")
 
     def on_message_begin(self) -> None:
         self._head = 0
         super().on_message_begin()
 
-    def on_url(self, url: bytes) -> None:
-        self._grow(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._grow(len(name) + len(value))
-        super().on_header(name, value)
-
-    def _grow(self, size: int) -> None:
-        self._head += size
-        if self._head > MAX_HEAD:
-            raise ValueError("The head of the request is too large.")
-
     def on_headers_complete(self) -> None:
+        self._head = None
+        if sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+            raise ValueError("The head of the request is too large.")
         if not self.url.startswith(b"/"):
             url = httptools.parse_url(self.url)
             if url.host:

@@ -88,10 +88,11 @@ class Driver:
         await self._journal.create(run, turn)
         rev = 1
         while True:
+            if turn.finish is not None:
+                # Whatever is still open ends with the run.
+                return turn.finish
             for command in turn.commands:
                 work.perform(command)
-            if turn.finish is not None:
-                return turn.finish
             if turn.more:
                 await asyncio.sleep(0)
                 inputs = inbox.take()
