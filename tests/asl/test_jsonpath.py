@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepout.asl import jsonpath
-from stepout.asl.jsonpath import MAX_NODES, PathMiss
+from stepout.asl.jsonpath import PathMiss
+from stepout.asl.selectors import MAX_NODES
 from stepout.errors import PathError
 
 FILMS = [

@@ -7,44 +7,29 @@ path (members and single indices only) reads one value in a plain loop; any othe
 - `$` is the input, `$$` the context object, `$name` a variable.
 - `.length()` and its like are members of that name, as on AWS; regular expressions and the set
   operators of Jayway are no part of the dialect.
-- Nothing recurses over the document, and a read gives up after `MAX_NODES` nodes.
+- What a compiled path does with a document is in `selectors`.
 """
 
 from __future__ import annotations
 
-import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, TypeAlias, TypeGuard, TypeVar
+from typing import Final, TypeGuard, TypeVar
 
-from stepout.asl.values import MISSING, Json, Missing, equals
+from stepout.asl import selectors
+from stepout.asl.selectors import OPERATORS, Key, Operand, PathMiss, Reading, Step, Test
+from stepout.asl.values import Json
 from stepout.errors import PathError
 
 __all__ = ["Path", "PathMiss", "compile", "compile_reference"]
-
-MAX_NODES: Final = 1_000_000
-"""Nodes that one read may look at: some eight times the largest document."""
 
 MAX_NESTING: Final = 32
 """Parentheses and filters inside each other; ours."""
 
 MAX_TEXT: Final = 65_536
 """Characters of a path; ours."""
-
-
-class PathMiss(Exception):
-    """A definite path leads nowhere in a document; the message is worded as Jayway words it."""
-
-    def __init__(self, message: str, *, index_out_of_range: bool = False) -> None:
-        self.index_out_of_range = index_out_of_range
-        super().__init__(message)
-
-
-Key: TypeAlias = str | int | tuple[str, ...]
-"""A member of an object; an index of an array, from its end where negative; at the end of a path
-also several members, which pick a part of an object."""
 
 _T = TypeVar("_T")
 
@@ -68,11 +53,8 @@ class Path:
     def read(self, document: Json) -> Json:
         """The value, or the list of values of an indefinite path; raises `PathMiss`."""
         if self.keys is None:
-            return _Reading(document).run(self.steps, document)
-        value = document
-        for position, key in enumerate(self.keys):
-            value = _child(value, key, self.keys, position)
-        return value
+            return Reading(document).run(self.steps, document)
+        return selectors.read(document, self.keys)
 
     def write(self, document: Json, value: Json) -> Json:
         """A copy of the document with the value at a Reference Path; raises `PathMiss`.
@@ -81,21 +63,7 @@ class Path:
         """
         if self.keys is None or not self.is_reference:
             raise TypeError(f"{self.text} is not a Reference Path.")
-        if not self.keys:
-            return value
-        copy = _copied(document, self.keys, 0)
-        place = copy
-        for position, key in enumerate(self.keys[:-1]):
-            if isinstance(key, str) and place.get(key) is None:
-                place[key] = {}
-            child = _child(place, key, self.keys, position)
-            place[key] = child = _copied(child, self.keys, position + 1)
-            place = child
-        last = self.keys[-1]
-        if isinstance(last, int):
-            _child(place, last, self.keys, len(self.keys) - 1)
-        place[last] = value
-        return copy
+        return selectors.write(document, self.keys, value)
 
 
 @lru_cache(4_096)
@@ -119,239 +87,6 @@ def compile_reference(text: str) -> Path:
     return path
 
 
-# --- Definite paths -------------------------------------------------------------------------------
-
-
-def _child(value: Json, key: Key, keys: tuple[Key, ...], position: int) -> Json:
-    if isinstance(key, str):
-        if isinstance(value, dict) and key in value:
-            return value[key]
-        raise _missing_member(value, keys, position)
-    if isinstance(key, tuple):
-        if isinstance(value, dict):
-            return {name: value[name] for name in key if name in value}
-        raise _missing_member(value, keys, position)
-    if not isinstance(value, list):
-        raise PathMiss(
-            f"Filter: [{key}] can only be applied to arrays. Current context is: "
-            f"{_bracketed(keys[:position])}"
-        )
-    if not -len(value) <= key < len(value):
-        raise PathMiss(
-            f"Index out of bounds when evaluating path {_bracketed(keys[: position + 1])}",
-            index_out_of_range=True,
-        )
-    return value[key]
-
-
-def _missing_member(value: Json, keys: tuple[Key, ...], position: int) -> PathMiss:
-    here = _bracketed(keys[: position + 1])
-    if not isinstance(value, dict):
-        above = _bracketed(keys[:position])
-        return PathMiss(
-            f"Expected to find an object with property {_bracketed(keys[position:][:1])[1:]} in "
-            f"{above}"
-        )
-    is_leaf = position + 1 == len(keys)
-    return PathMiss(f"{'No results for path:' if is_leaf else 'Missing property in path'} {here}")
-
-
-def _bracketed(keys: tuple[Key, ...]) -> str:
-    return "$" + "".join(map(_shown, keys))
-
-
-def _shown(key: Key) -> str:
-    if isinstance(key, int):
-        return f"[{key}]"
-    return f"['{key}']" if isinstance(key, str) else f"[{','.join(map(repr, key))}]"
-
-
-def _copied(value: Json, keys: tuple[Key, ...], position: int) -> Json:
-    """A copy of the container that the key at `position` is about to be written to."""
-    expected = list if isinstance(keys[position], int) else dict
-    if isinstance(value, expected):
-        return value.copy()
-    kind = "an object" if expected is dict else "an array"
-    raise PathMiss(f"Expected {kind} at {_bracketed(keys[:position])}")
-
-
-# --- Indefinite paths -----------------------------------------------------------------------------
-
-Nodes: TypeAlias = list[Json]
-Step: TypeAlias = "Callable[[_Reading, Nodes], Nodes]"
-Operand: TypeAlias = "Callable[[_Reading, Json], Json | Missing]"
-Test: TypeAlias = "Callable[[_Reading, Json], bool]"
-
-
-class _Reading:
-    """One read of a document, with a budget."""
-
-    __slots__ = ("_left", "document")
-
-    def __init__(self, document: Json) -> None:
-        self.document = document
-        self._left = MAX_NODES
-
-    def run(self, steps: tuple[Step, ...], start: Json) -> Nodes:
-        nodes = [start]
-        for step in steps:
-            nodes = step(self, nodes)
-            self.spend(len(nodes))
-        return nodes
-
-    def spend(self, nodes: int) -> None:
-        self._left -= nodes + 1
-        if self._left < 0:
-            raise PathMiss(f"The path looks at more than {MAX_NODES} nodes of the document.")
-
-
-def _member(name: str) -> Step:
-    return lambda _reading, nodes: [
-        node[name] for node in nodes if isinstance(node, dict) and name in node
-    ]
-
-
-def _members(names: tuple[str, ...]) -> Step:
-    """Several members of an object, as a part of it."""
-    return lambda _reading, nodes: [
-        {name: node[name] for name in names if name in node}
-        for node in nodes
-        if isinstance(node, dict)
-    ]
-
-
-def _items(indices: tuple[int, ...]) -> Step:
-    return lambda _reading, nodes: [
-        node[index]
-        for node in nodes
-        if isinstance(node, list)
-        for index in indices
-        if -len(node) <= index < len(node)
-    ]
-
-
-def _slice(part: slice) -> Step:
-    return lambda _reading, nodes: [
-        item for node in nodes if isinstance(node, list) for item in node[part]
-    ]
-
-
-def _wildcard(reading: _Reading, nodes: Nodes) -> Nodes:
-    reading.spend(len(nodes))
-    return [child for node in nodes for child in _children(node)]
-
-
-def _descend(reading: _Reading, nodes: Nodes) -> Nodes:
-    """Each node and all that is below it, in the document's order."""
-    found: Nodes = []
-    ahead = nodes[::-1]
-    while ahead:
-        node = ahead.pop()
-        reading.spend(0)
-        found.append(node)
-        ahead += reversed(_children(node))
-    return found
-
-
-def _filter(test: Test) -> Step:
-    """Items of arrays that pass, and objects that pass themselves; never scalars."""
-
-    def step(reading: _Reading, nodes: Nodes) -> Nodes:
-        candidates = [
-            item
-            for node in nodes
-            for item in (node if isinstance(node, list) else [node])
-            if isinstance(item, dict | list)
-        ]
-        reading.spend(len(candidates))
-        return [item for item in candidates if test(reading, item)]
-
-    return step
-
-
-def _required(keys: tuple[Key, ...]) -> Step:
-    """The definite beginning of an indefinite path, which must be there."""
-
-    def step(_reading: _Reading, nodes: Nodes) -> Nodes:
-        value = nodes[0]
-        for position, key in enumerate(keys):
-            value = _child(value, key, keys, position)
-        return [value]
-
-    return step
-
-
-def _children(node: Json) -> Nodes:
-    if isinstance(node, dict):
-        return list(node.values())
-    return node if isinstance(node, list) else []
-
-
-# --- Filters --------------------------------------------------------------------------------------
-
-
-def _ordered(compare: Callable[[Json, Json], bool]) -> Callable[[Json, Json], bool]:
-    """Numbers with numbers, texts with texts; anything else is in no order."""
-
-    def ordered(left: Json, right: Json) -> bool:
-        if isinstance(left, str) and isinstance(right, str):
-            return compare(left, right)
-        return _is_number(left) and _is_number(right) and compare(left, right)
-
-    return ordered
-
-
-def _is_number(value: Json) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _same(left: Json | Missing, right: Json | Missing) -> bool:
-    return left is not MISSING and right is not MISSING and equals(left, right)
-
-
-_OPERATORS: Final[Mapping[str, Callable[[Json, Json], bool]]] = {
-    "==": _same,
-    "!=": lambda left, right: not _same(left, right),
-    "<": _ordered(operator.lt),
-    "<=": _ordered(operator.le),
-    ">": _ordered(operator.gt),
-    ">=": _ordered(operator.ge),
-}
-
-
-def _exists(operand: Operand) -> Test:
-    """A value that is there; an explicit null is not (observed on Step Functions Local)."""
-
-    def test(reading: _Reading, node: Json) -> bool:
-        value = operand(reading, node)
-        return value is not MISSING and value is not None
-
-    return test
-
-
-def _comparison(sign: str, left: Operand, right: Operand) -> Test:
-    compare = _OPERATORS[sign]
-    return lambda reading, node: compare(left(reading, node), right(reading, node))
-
-
-def _relative(path: Path) -> Operand:
-    """A path inside a filter: `@` starts at the node, `$` at the document. Nothing found is
-    MISSING."""
-
-    def operand(reading: _Reading, node: Json) -> Json | Missing:
-        start = node if path.root == "@" else reading.document
-        try:
-            if path.keys is None:
-                return reading.run(path.steps, start) or MISSING
-            return path.read(start)
-        except PathMiss:
-            # A filter is not stopped by what one node lacks, but by an empty budget it is.
-            reading.spend(0)
-            return MISSING
-
-    return operand
-
-
 # --- The parser -----------------------------------------------------------------------------------
 
 _SPACE: Final = re.compile(r"\s*")
@@ -361,7 +96,7 @@ _INDEX: Final = re.compile(r"-?\d{1,9}(?!\d)", re.ASCII)
 _SLICE: Final = re.compile(r"(-?\d{1,9})?\s*:\s*(-?\d{1,9})?(?:\s*:\s*([1-9]\d{0,8}))?", re.ASCII)
 _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 _QUOTED: Final = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
-_OPERATOR: Final = re.compile("|".join(sorted(_OPERATORS, key=len, reverse=True)))
+_OPERATOR: Final = re.compile("|".join(sorted(OPERATORS, key=len, reverse=True)))
 _CONSTANT: Final = re.compile(r"(true|false|null)\b")
 _CONSTANTS: Final[Mapping[str, Json]] = {"true": True, "false": False, "null": None}
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
@@ -391,7 +126,7 @@ class _Parser:
         steps: list[Step] = []
         while self._at < len(self._text) and self._text[self._at] in ".[":
             if self._take(".."):
-                steps += (*self._definite(keys, steps), _descend)
+                steps += (*self._definite(keys, steps), selectors.descend)
                 found = self._bracket() if self._peek("[") else self._dotted()
             elif self._take(".") and not self._peek("["):
                 found = self._dotted()
@@ -412,11 +147,11 @@ class _Parser:
         return isinstance(found, tuple) and is_end
 
     def _definite(self, keys: list[Key], steps: list[Step]) -> list[Step]:
-        return [_required(tuple(keys))] if keys and not steps else []
+        return [selectors.required(tuple(keys))] if keys and not steps else []
 
     def _dotted(self) -> Key | Step:
         if self._take("*"):
-            return _wildcard
+            return selectors.wildcard
         name = self._match(_NAME)
         if name is None:
             raise self._error("a name or '*'")
@@ -431,22 +166,22 @@ class _Parser:
     def _selector(self) -> Key | Step:
         self._skip()
         if self._take("*"):
-            return _wildcard
+            return selectors.wildcard
         if self._take("?"):
             self._expect("(")
             test = self._nested(self._either)
             self._expect(")")
-            return _filter(test)
+            return selectors.filtered(test)
         if self._peek("'") or self._peek('"'):
             names = self._listed(self._quoted)
             return names[0] if len(names) == 1 else tuple(names)
         part = self._match(_SLICE)
         if part is not None:
-            return _slice(
+            return selectors.sliced(
                 slice(*(None if bound is None else int(bound) for bound in part.groups()))
             )
         indices = self._listed(self._index)
-        return indices[0] if len(indices) == 1 else _items(tuple(indices))
+        return indices[0] if len(indices) == 1 else selectors.items(tuple(indices))
 
     def _either(self) -> Test:
         tests = [self._both()]
@@ -472,10 +207,10 @@ class _Parser:
         left, is_path = self._operand()
         sign = self._match(_OPERATOR)
         if sign is not None:
-            return _comparison(sign[0], left, self._operand()[0])
+            return selectors.comparison(sign[0], left, self._operand()[0])
         if not is_path:
             raise self._error("an operator")
-        return _exists(left)
+        return selectors.exists(left)
 
     def _operand(self) -> tuple[Operand, bool]:
         """A path or a constant, and whether it is a path."""
@@ -484,7 +219,7 @@ class _Parser:
         if self._take("@") or self._take("$"):
             path = self._nested(lambda: self._steps("", self._text[start]))
             self._skip()
-            return _relative(path), True
+            return selectors.relative(path.root, path.keys, path.steps), True
         value = self._constant()
         self._skip()
         return lambda _reading, _node: value, False
@@ -562,9 +297,9 @@ class _Parser:
 def _step_of(found: Key | Step) -> Step:
     match found:
         case str():
-            return _member(found)
+            return selectors.member(found)
         case int():
-            return _items((found,))
+            return selectors.items((found,))
         case tuple():
-            return _members(found)
+            return selectors.members(found)
     return found
