@@ -80,6 +80,9 @@ class ServerProcess:
             config=Config(inject_host_prefix=False, **config),
         )
 
+    def send(self, number: int) -> None:
+        self._process.send_signal(number)
+
     def end(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait; answers the exit status."""
         if self._process.poll() is None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +156,40 @@ def test_a_shutdown_tells_calls_that_take_too_long(
     caller.join(10)
     assert told[0].response["Error"]["Code"] == "ServiceUnavailable"
     assert told[0].response["ResponseMetadata"]["HTTPStatusCode"] == 503
+
+
+def test_a_second_signal_does_not_wait_for_the_drain(
+    serve: Serve, stepout_origin: Origin, reach: list[str]
+) -> None:
+    route = stepout_origin.get(URL).hang()
+    server = serve(*reach)
+    machine = set_up(server)
+    sfn = server.client("stepfunctions", retries={"total_max_attempts": 1})
+    failed: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            sfn.start_sync_execution(stateMachineArn=machine)
+        except (HTTPClientError, ClientError) as error:
+            failed.append(error)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    wait_until(lambda: route.requests)
+    server.send(signal.SIGTERM)
+    wait_until(lambda: is_draining(server))
+    assert server.end(signal.SIGTERM) == -signal.SIGTERM
+    caller.join(10)
+    assert len(failed) == 1
+
+
+def is_draining(server: ServerProcess) -> bool:
+    try:
+        get(f"{server.url}/_stepout/ready")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code == 503
+    return False
 
 
 def test_health_readiness_and_metrics(serve: Serve) -> None:

@@ -129,6 +129,9 @@ async def serve(settings: ServerSettings, *, announce: Callable[[str], None]) ->
     await server.start()
     announce(_ready_line(settings, server.url))
     await stop.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Whoever asks a second time does not want to wait for the drain.
+        signal.signal(number, signal.SIG_DFL)
     await server.stop()
     return 0
 
