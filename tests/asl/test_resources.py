@@ -61,21 +61,21 @@ def test_a_template_may_take_everything_from_the_input() -> None:
             {"Method": "get"},
             "The value for 'Method' must be one of the values: [GET, POST, PUT, DELETE, PATCH, OPTIONS, HEAD] but was 'get'",
         ),
-        ({"ApiEndpoint": 1}, "The value for the field 'ApiEndpoint' must be a string"),
+        ({"ApiEndpoint": 1}, "The value of the field 'ApiEndpoint' has an invalid format"),
         (
             {"ApiEndpoint": "http://api.example.com"},
             "The value for the field 'ApiEndpoint' must be a URL that starts with 'https://'",
         ),
         ({"Authentication": {}}, "The field 'ConnectionArn' is required but was missing"),
-        ({"Authentication": 1}, "The value for the field 'Authentication' must be an object"),
-        ({"Headers": []}, "The value for the field 'Headers' must be an object"),
+        ({"Authentication": 1}, "The value of the field 'Authentication' has an invalid format"),
+        ({"Headers": []}, "The value of the field 'Headers' has an invalid format"),
         (
             {"Headers": {"Authorization": "x", "X-Amz-Date": "y"}},
             "The 'Headers' field contains unsupported values: [authorization, x-amz-date]",
         ),
         (
             {"Headers": {"Accept": 1}},
-            "The value of the header 'Accept' must be a string or an array of strings",
+            "The value of the field 'Headers' has an invalid format",
         ),
         (
             {"Headers": {"Accept": "a\r\nHost: b"}},
@@ -87,7 +87,7 @@ def test_a_template_may_take_everything_from_the_input() -> None:
         ),
         (
             {"QueryParameters": 1},
-            "The value for the field 'QueryParameters' must be a string, an array or an object",
+            "The value of the field 'QueryParameters' has an invalid format",
         ),
         (
             {"Transform": {"RequestBodyEncoding": "FORM"}},

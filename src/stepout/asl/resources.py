@@ -138,9 +138,14 @@ def _wrong(value: dict[str, Json], checks: Mapping[str, Check]) -> Messages:
             yield from check(value[name])
 
 
+def _invalid_format(field: str) -> str:
+    """A value of a wrong type, worded as recorded on AWS for Headers."""
+    return f"The value of the field '{field}' has an invalid format"
+
+
 def _endpoint(value: Json) -> Messages:
     if not isinstance(value, str):
-        yield "The value for the field 'ApiEndpoint' must be a string"
+        yield _invalid_format("ApiEndpoint")
     elif not value.lower().startswith("https://"):
         yield "The value for the field 'ApiEndpoint' must be a URL that starts with 'https://'"
 
@@ -160,7 +165,7 @@ def _one_of(field: str, allowed: tuple[str, ...]) -> Check:
 def _object_of(field: str, checks: Mapping[str, Check], *required: str) -> Check:
     def check(value: Json) -> Messages:
         if not isinstance(value, dict):
-            yield f"The value for the field '{field}' must be an object"
+            yield _invalid_format(field)
             return
         for name in required:
             if name not in value:
@@ -172,13 +177,13 @@ def _object_of(field: str, checks: Mapping[str, Check], *required: str) -> Check
 
 def _connection_arn(value: Json) -> Messages:
     if not isinstance(value, str):
-        yield "The value for the field 'ConnectionArn' must be a string"
+        yield _invalid_format("ConnectionArn")
 
 
 def _headers(value: Json) -> Messages:
     """A header's value is a string or an array of strings."""
     if not isinstance(value, dict):
-        yield "The value for the field 'Headers' must be an object"
+        yield _invalid_format("Headers")
         return
     unsupported = [name.lower() for name in value if _is_forbidden(name.lower())]
     if unsupported:
@@ -194,7 +199,7 @@ def _header_value(name: str, value: Json) -> Messages:
     if value is _UNKNOWN:
         return
     if not isinstance(value, str):
-        yield f"The value of the header '{name}' must be a string or an array of strings"
+        yield _invalid_format("Headers")
     elif not _HEADER_VALUE.fullmatch(value):
         yield f"The value of the header '{name}' contains a control character"
 
@@ -205,7 +210,7 @@ def _is_forbidden(name: str) -> bool:
 
 def _query(value: Json) -> Messages:
     if not isinstance(value, dict | list | str):
-        yield "The value for the field 'QueryParameters' must be a string, an array or an object"
+        yield _invalid_format("QueryParameters")
 
 
 _CONNECTION: Final = {"ConnectionArn": _connection_arn}

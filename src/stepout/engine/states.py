@@ -129,7 +129,7 @@ def _timeout(task: Task, source: Document, visit: Visit) -> int | None:
     if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0:
         cause = (
             f'The TimeoutSecondsPath field refers to value "{dumps(seconds).decode()}" which is '
-            f"not a valid positive integer: {task.timeout.text}"
+            f"not a valid integer: {task.timeout.text}"
         )
         raise Failure(StatesError(RUNTIME, cause))
     return seconds
