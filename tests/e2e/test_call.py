@@ -296,7 +296,7 @@ OAUTH = {
 
 
 def wait_for(events: EventBridgeClient, name: str, state: str) -> Any:
-    for _ in range(200):
+    for _ in range(2_000):
         described: Any = events.describe_connection(Name=name)
         if described["ConnectionState"] == state and "StateReason" not in described:
             return described
@@ -340,7 +340,7 @@ def test_an_oauth_connection_whose_endpoint_is_out_of_reach_stays_authorizing(
         AuthorizationType="OAUTH_CLIENT_CREDENTIALS",
         AuthParameters=unreachable,
     )
-    for _ in range(200):
+    for _ in range(2_000):
         described: Any = events.describe_connection(Name="oauth")
         if "StateReason" in described:
             break

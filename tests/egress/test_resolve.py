@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import struct
-import time
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Address, ip_address
 
@@ -79,16 +78,15 @@ async def test_a_name_that_is_not_there_is_told(server: tuple[NameServer, str]) 
 async def test_a_name_that_hangs_is_given_up_and_holds_up_no_other(
     server: tuple[NameServer, str],
 ) -> None:
-    resolver = DnsResolver(seconds=0.3, name_servers=[server[1]])
-    began = time.perf_counter()
+    resolver = DnsResolver(seconds=1.0, name_servers=[server[1]])
     hanging = [
         asyncio.create_task(resolver.addresses(f"hang{number}.example.com")) for number in range(50)
     ]
     await asyncio.sleep(0.01)
     assert await resolver.addresses("four.example.com") == [IPv4Address("93.184.216.34")]
-    assert time.perf_counter() - began < 0.3
+    assert not any(task.done() for task in hanging)
     outcomes = await asyncio.gather(*hanging, return_exceptions=True)
-    assert all("was not resolved in 0.3 seconds" in str(outcome) for outcome in outcomes)
+    assert all("was not resolved in 1 seconds" in str(outcome) for outcome in outcomes)
     await resolver.close()
 
 

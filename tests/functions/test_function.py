@@ -219,9 +219,9 @@ async def test_a_call_over_its_time_out_is_lambdas_time_out(directory: Path, kin
 
 
 async def test_after_a_time_out_the_next_call_has_a_fresh_process(directory: Path) -> None:
-    settings = settings_of(directory, "handlers.sleep", timeout_s=0.4)
+    settings = settings_of(directory, "handlers.sleep", timeout_s=1.0)
     async with Function(settings) as function:
-        late = await function.invoke(b"5")
+        late = await function.invoke(b"50")
         assert late.error is not None
         again = await function.invoke(b"0")
     assert json.loads(again.payload) == "awake"
