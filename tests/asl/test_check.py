@@ -189,6 +189,98 @@ def test_retriers_and_catchers(recovery: dict[str, Any], problem: str) -> None:
     assert problem in problems_of(machine(A={**CALL, **recovery}))
 
 
+@pytest.mark.parametrize(
+    ("rule", "problem"),
+    [
+        (1, f"{SCHEMA}: Expected value of type [OBJECT] at /States/A/Choices[0]"),
+        (
+            {"Variable": "$.a", "IsNull": True},
+            f"{SCHEMA}: These fields are required: [Next] at /States/A/Choices[0]",
+        ),
+        (
+            {"Next": "A"},
+            f"{SCHEMA}: The object must have only one of the following fields, [And, Or, Not, "
+            "Variable, Condition] at /States/A/Choices[0]",
+        ),
+        (
+            {"Variable": "$.a", "IsNull": True, "Colour": 1, "Next": "A"},
+            f"{SCHEMA}: Field 'Colour' is not supported at /States/A/Choices[0]",
+        ),
+        (
+            {"Variable": "a", "IsNull": True, "Next": "A"},
+            f"{SCHEMA}: Value must be a valid JSONPath. at /States/A/Choices[0]/Variable",
+        ),
+        (
+            {"Variable": "$.a", "StringEquals": 1, "Next": "A"},
+            f"{SCHEMA}: Expected value of type [STRING] at /States/A/Choices[0]/StringEquals",
+        ),
+        (
+            {"Variable": "$.a", "TimestampEquals": "now", "Next": "A"},
+            f"{SCHEMA}: String does not match RFC3339 timestamp at "
+            "/States/A/Choices[0]/TimestampEquals",
+        ),
+        ({"And": [], "Next": "A"}, f"{SCHEMA}: Value cannot be empty at /States/A/Choices[0]/And"),
+        (
+            {"Not": {"Variable": "$.a", "IsNull": True, "Next": "A"}, "Next": "A"},
+            f"{SCHEMA}: Field 'Next' is not supported at /States/A/Choices[0]/Not",
+        ),
+        (
+            {"Or": [{"Variable": "$.a", "IsNull": 1}], "Next": "A"},
+            f"{SCHEMA}: Expected value of type [BOOLEAN] at /States/A/Choices[0]/Or[0]/IsNull",
+        ),
+    ],
+)  # fmt: skip
+def test_rules_of_choice(rule: Any, problem: str) -> None:
+    choice = {"Type": "Choice", "Choices": [rule]}
+    assert problem in problems_of(machine(A=choice, B=PASS))
+
+
+def test_a_rule_has_one_operator() -> None:
+    for operators in ({}, {"IsNull": True, "IsString": True}):
+        rule = {"Variable": "$.a", "Next": "A", **operators}
+        found = problems_of(machine(A={"Type": "Choice", "Choices": [rule]}, B=PASS))
+        assert any("the following fields: [StringEquals," in problem for problem in found), found
+
+
+def test_choices_are_targets_and_may_end_nowhere_but_in_states() -> None:
+    rule = {"Variable": "$.a", "IsNull": True, "Next": "X"}
+    text = machine(A={"Type": "Choice", "Choices": [rule], "Default": "Y"}, B=PASS)
+    assert problems_of(text) == [
+        "MISSING_TRANSITION_TARGET: Missing 'Next' target: Y at /States/A/Default",
+        "MISSING_TRANSITION_TARGET: Missing 'Next' target: X at /States/A/Choices[0]/Next",
+        'MISSING_TRANSITION_TARGET: State "B" is not reachable. at /States/B',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        (
+            {"Seconds": 1, "Timestamp": "2024-01-01T00:00:00Z"},
+            f"{SCHEMA}: There should only be one of the following fields: [SecondsPath, Seconds, "
+            "TimestampPath, Timestamp] at /States/A",
+        ),
+        (
+            {},
+            f"{SCHEMA}: This object should have only one of the following fields: [SecondsPath, "
+            "Seconds, TimestampPath, Timestamp] at /States/A",
+        ),
+        ({"Seconds": -1}, f"{SCHEMA}: Minimum value is 0 at /States/A/Seconds"),
+        ({"Seconds": 1.5}, f"{SCHEMA}: Expected value of type Integer at /States/A/Seconds"),
+        (
+            {"Timestamp": "tomorrow"},
+            f"{SCHEMA}: String does not match RFC3339 timestamp at /States/A/Timestamp",
+        ),
+        (
+            {"SecondsPath": "$.a[*]"},
+            f"{SCHEMA}: Value is not a Reference Path at /States/A/SecondsPath",
+        ),
+    ],
+)
+def test_fields_of_wait(fields: dict[str, Any], problem: str) -> None:
+    assert problems_of(machine(A={"Type": "Wait", "End": True, **fields})) == [problem]
+
+
 def test_intervals_of_zero_and_a_time_out_of_zero_are_accepted_as_on_aws() -> None:
     retry = [{"ErrorEquals": ["A"], "IntervalSeconds": 0, "MaxAttempts": 0}]
     parse(machine(more={"TimeoutSeconds": 0}, A={**CALL, "Retry": retry}))
@@ -233,7 +325,11 @@ def test_a_name_over_eighty_characters() -> None:
 @pytest.mark.parametrize(
     ("state", "what"),
     [
-        ({"Type": "Wait", "Seconds": 1, "End": True}, "the state type 'Wait' yet at /States/A/Type"),
+        ({"Type": "Parallel", "End": True}, "the state type 'Parallel' yet at /States/A/Type"),
+        (
+            {"Type": "Choice", "Choices": [{"Variable": "$x", "IsNull": True, "Next": "A"}]},
+            "the expression '$x' yet at /States/A/Choices[0]/Variable",
+        ),
         ({**PASS, "QueryLanguage": "JSONata"}, "the query language JSONata yet at"),
         ({**PASS, "Assign": {"a": 1}}, "the field 'Assign' yet at"),
         ({**PASS, "Parameters": {"a.$": "States.UUID()"}}, "the expression 'States.UUID()' yet at"),

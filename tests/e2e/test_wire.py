@@ -307,7 +307,7 @@ def test_the_json_suite_makes_no_500(stepout_server: Server, sfn: SFNClient) -> 
 def test_a_definition_with_several_problems_tells_them_all(sfn: SFNClient) -> None:
     definition = {
         "StartAt": "A",
-        "States": {"A": {"Type": "Pass", "Next": "B", "Colour": 1}, "C": {"Type": "Wait"}},
+        "States": {"A": {"Type": "Pass", "Next": "B", "Colour": 1}, "C": {"Type": "Map"}},
     }
     with pytest.raises(ClientError) as caught:
         sfn.create_state_machine(name="m", roleArn=ROLE, definition=json.dumps(definition))
@@ -316,7 +316,7 @@ def test_a_definition_with_several_problems_tells_them_all(sfn: SFNClient) -> No
     assert error["Message"] == (
         "Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: Field 'Colour' is not "
         "supported at /States/A, NOT_SERVED_BY_STEPOUT: stepout does not run the state type "
-        "'Wait' yet at /States/C/Type'"
+        "'Map' yet at /States/C/Type'"
     )
 
 

@@ -649,8 +649,11 @@ def machines() -> st.SearchStrategy[str]:
         lambda one, two: machine(
             A=one,
             P={"Type": "Pass", "Parameters": {"all.$": "$", "n.$": "$$.State.Name"}, "Next": "B"},
-            B={**two, "Next": "D"},
-            C={"Type": "Pass", "ResultPath": "$.c", "Result": 1, "Next": "D"},
+            B={**two, "Next": "W"},
+            C={"Type": "Pass", "ResultPath": "$.c", "Result": 1, "Next": "W"},
+            W={"Type": "Wait", "Seconds": 2, "Next": "X"},
+            X=choice({"Variable": "$.c", "IsPresent": True, "Next": "D"}, Default="Y"),
+            Y={"Type": "Pass", "Next": "D"},
             D={"Type": "Succeed"},
         ),
         task,
@@ -687,6 +690,110 @@ def repair(definition: str) -> str:
     if not any(state.get("Catch") for state in value["States"].values()):
         del value["States"]["C"]
     return json.dumps(value)
+
+
+def choice(*rules: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"Type": "Choice", "Choices": list(rules), **fields}
+
+
+BIG = {"Variable": "$.n", "NumericGreaterThan": 10, "Next": "Big"}
+
+
+@pytest.mark.parametrize(
+    ("source", "state"), [({"n": 11}, "Big"), ({"n": 10}, "Small"), ({"n": "11"}, "Small")]
+)
+def test_a_choice_takes_the_first_rule_that_holds(source: Json, state: str) -> None:
+    names = {"Type": "Pass", "Parameters": {"at.$": "$$.State.Name"}, "End": True}
+    world = World(machine(C=choice(BIG, Default="Small"), Big=names, Small=names))
+    finish = world.run(run_of(source))
+    assert finish.output is not None
+    assert finish.output.value == {"at": state}
+    assert world.trace[1:3] == ["2<0 ChoiceStateEntered", "3<2 ChoiceStateExited"]
+
+
+def test_a_choice_without_a_match_fails_as_recorded_on_aws() -> None:
+    world = World(machine(C=choice(BIG), Big={"Type": "Succeed"}))
+    finish = world.run(run_of({"n": 1}))
+    assert finish.error == StatesError(
+        "States.Runtime",
+        "An error occurred while executing the state 'C' (entered at the event id #2). Failed to "
+        "transition out of the state. The state does not point to a next state.",
+    )
+    assert world.trace == ["1<0 ExecutionStarted", "2<0 ChoiceStateEntered", "3<2 ExecutionFailed"]
+
+
+def test_a_choice_processes_its_input_and_output() -> None:
+    rule = {"Variable": "$.n", "NumericEquals": 1, "Next": "E"}
+    text = machine(C=choice(rule, InputPath="$.in", OutputPath="$.n"), E={"Type": "Succeed"})
+    finish = finish_of(text, {"in": {"n": 1}, "n": 2})
+    assert finish.output is not None
+    assert finish.output.value == 1
+
+
+LOOP_STATES: dict[str, Any] = {
+    "Check": choice({"Variable": "$.go", "BooleanEquals": False, "Next": "End"}, Default="Again"),
+    "Again": {"Type": "Pass", "Next": "Check"},
+    "End": {"Type": "Succeed"},
+}
+
+
+def test_a_loop_that_never_ends_is_ended_by_its_time_out() -> None:
+    execution, turn = Execution.start(
+        parse(machine(**LOOP_STATES)),
+        run_of({"go": True}, wants_events=False, limit_ms=300_000),
+        T0,
+        SEED,
+    )
+    (timer,) = (command for command in turn.commands if isinstance(command, Timer))
+    assert turn.more
+    turn = execution.handle([Fired(timer.id)], T0 + 300_000, SEED)
+    assert turn.finish is not None
+    assert turn.finish.status == "TIMED_OUT"
+
+
+@pytest.mark.parametrize(
+    ("fields", "source", "milliseconds"),
+    [
+        ({"Seconds": 5}, {}, 5_000),
+        ({"Seconds": 0}, {}, 0),
+        ({"SecondsPath": "$.s"}, {"s": 7}, 7_000),
+        ({"SecondsPath": "$.s", "InputPath": "$.in"}, {"in": {"s": 1}}, 1_000),
+        ({"Timestamp": "2023-11-14T22:13:21.5Z"}, {}, 1_500),
+        ({"Timestamp": "2023-11-14T22:13:20.0000001Z"}, {}, 1),
+        ({"TimestampPath": "$.t"}, {"t": "2023-11-14T23:13:22+01:00"}, 2_000),
+        ({"Timestamp": "2001-01-01T00:00:00Z"}, {}, 0),
+    ],
+)
+def test_a_wait_takes_its_time(fields: dict[str, Any], source: Json, milliseconds: int) -> None:
+    """T0 is 2023-11-14T22:13:20Z."""
+    world = World(machine(W={"Type": "Wait", "End": True, **fields}))
+    finish = world.run(run_of(source))
+    assert finish.status == "SUCCEEDED"
+    entered, exited = (event for event in world.events if event.type.startswith("WaitState"))
+    assert (entered.type, exited.type) == ("WaitStateEntered", "WaitStateExited")
+    assert exited.timestamp - entered.timestamp == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("fields", "source", "cause"),
+    [
+        ({"SecondsPath": "$.p"}, {}, "The SecondsPath parameter does not reference an input value: $.p"),
+        ({"SecondsPath": "$.p"}, {"p": 1.5}, "The SecondsPath parameter cannot be parsed as a long value: $.p == 1.5"),
+        ({"SecondsPath": "$.p"}, {"p": "x"}, "The SecondsPath parameter cannot be parsed as a long value: $.p == x"),
+        ({"SecondsPath": "$.p"}, {"p": True}, "The SecondsPath parameter cannot be parsed as a long value: $.p == true"),
+        ({"SecondsPath": "$.p"}, {"p": -1}, "The SecondsPath parameter references a negative value: $.p == -1"),
+        ({"TimestampPath": "$.p"}, {"p": 20}, "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time format string: $.p == 20"),
+        ({"TimestampPath": "$.p"}, {"p": "soon"}, "The TimestampPath parameter does not reference a valid ISO-8601 extended offset date-time format string: $.p == soon"),
+    ],
+)  # fmt: skip
+def test_a_wait_that_cannot_be_read_fails_as_recorded_on_aws(
+    fields: dict[str, Any], source: Json, cause: str
+) -> None:
+    finish = finish_of(machine(W={"Type": "Wait", "End": True, **fields}), source)
+    assert finish.error == StatesError(
+        "States.Runtime",
+        f"An error occurred while executing the state 'W' (entered at the event id #2). {cause}",
+    )
 
 
 def test_events_have_dense_ids_and_point_backwards() -> None:

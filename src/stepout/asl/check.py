@@ -11,7 +11,18 @@ from collections.abc import Iterator
 from typing import Final, TypeAlias
 
 from stepout.asl import jsonpath, templates
-from stepout.asl.fields import CATCHER, MACHINE, RETRIER, STATE_TYPES, STATES, Shape
+from stepout.asl.choice import COMBINERS
+from stepout.asl.fields import (
+    CATCHER,
+    MACHINE,
+    OPERATORS,
+    RETRIER,
+    RULE,
+    STATE_TYPES,
+    STATES,
+    TOP_RULE,
+    Shape,
+)
 from stepout.asl.problems import (
     INVALID_JSON_DESCRIPTION,
     INVALID_STATE_NAME,
@@ -37,6 +48,7 @@ MAX_NESTING: Final = 200
 """Levels of objects and arrays in a definition; ours, because templates recurse."""
 
 _RECOVERIES: Final = (("Retry", RETRIER), ("Catch", CATCHER))
+_RULE_KINDS: Final = ("And", "Or", "Not", "Variable", "Condition")
 _TEMPLATES: Final = ("Parameters", "ResultSelector")
 _PATHS: Final = (
     "InputPath",
@@ -45,6 +57,8 @@ _PATHS: Final = (
     "ErrorPath",
     "CausePath",
     "TimeoutSecondsPath",
+    "SecondsPath",
+    "TimestampPath",
 )
 
 
@@ -92,7 +106,14 @@ def _state(name: str, state: Json, location: str) -> Problems:
         yield from _type(kind, location)
         return
     yield from _shape(state, shape, location)
-    for check_part in (_query_language, _recovery, _payload_templates, _variables, _resource):
+    for check_part in (
+        _query_language,
+        _recovery,
+        _payload_templates,
+        _variables,
+        _resource,
+        _choices,
+    ):
         yield from check_part(state, location)
 
 
@@ -117,6 +138,10 @@ def _shape(value: dict[str, Json], shape: Shape, location: str) -> Problems:
     for group in shape.at_most_one_of:
         if sum(name in value for name in group) > 1:
             message = f"There should only be one of the following fields: {_list(group)}"
+            yield _schema_problem(message, location)
+    for group in shape.at_least_one_of:
+        if not any(name in value for name in group):
+            message = f"This object should have only one of the following fields: {_list(group)}"
             yield _schema_problem(message, location)
     for name, member in value.items():
         yield from _field(name, member, shape, location)
@@ -214,6 +239,44 @@ def _resource(state: dict[str, Json], location: str) -> Problems:
         yield _schema_problem("Expected value of type [OBJECT]", f"{location}/Parameters")
 
 
+def _choices(state: dict[str, Json], location: str) -> Problems:
+    rules = state.get("Choices")
+    if state.get("Type") == "Choice" and isinstance(rules, list):
+        for index, rule in enumerate(rules):
+            yield from _rule(rule, TOP_RULE, f"{location}/Choices[{index}]")
+
+
+def _rule(rule: Json, shape: Shape, location: str) -> Problems:
+    """A rule and those in it: one of And, Or, Not, or a Variable with one operator."""
+    if not isinstance(rule, dict):
+        yield _schema_problem("Expected value of type [OBJECT]", location)
+        return
+    yield from _shape(rule, shape, location)
+    if sum(name in rule for name in _RULE_KINDS) != 1:
+        message = f"The object must have only one of the following fields, {_list(_RULE_KINDS)}"
+        yield _schema_problem(message, location)
+    elif "Variable" in rule and not any(name in rule for name in OPERATORS):
+        message = (
+            f"This object should have only one of the following fields: {_list((*OPERATORS,))}"
+        )
+        yield _schema_problem(message, location)
+    yield from _expressions(rule, location)
+    for name in COMBINERS:
+        nested = rule.get(name)
+        for index, inner in enumerate(nested if isinstance(nested, list) else ()):
+            yield from _rule(inner, RULE, f"{location}/{name}[{index}]")
+        if isinstance(nested, dict) and name == "Not":
+            yield from _rule(nested, RULE, f"{location}/{name}")
+
+
+def _expressions(rule: dict[str, Json], location: str) -> Problems:
+    """Variables of the language in a rule's paths."""
+    for name, value in rule.items():
+        is_path = name == "Variable" or (name.endswith("Path") and name in OPERATORS)
+        if is_path and isinstance(value, str) and _is_unserved(value):
+            yield _unserved(f"the expression '{value}'", f"{location}/{name}")
+
+
 def _graph(definition: dict[str, Json]) -> Problems:
     states: dict[str, dict[str, Json]] = definition["States"]
     targets = [("/StartAt", definition["StartAt"])]
@@ -236,6 +299,10 @@ def _graph(definition: dict[str, Json]) -> Problems:
 def _targets(state: dict[str, Json], location: str) -> list[tuple[str, str]]:
     """Where a state may go next, with the location of the field that says so."""
     targets = [(f"{location}/Next", state["Next"])] if "Next" in state else []
+    if "Default" in state:
+        targets.append((f"{location}/Default", state["Default"]))
+    for index, rule in enumerate(state.get("Choices", ())):
+        targets.append((f"{location}/Choices[{index}]/Next", rule["Next"]))
     for index, catcher in enumerate(state.get("Catch", ())):
         targets.append((f"{location}/Catch[{index}]/Next", catcher["Next"]))
     return targets

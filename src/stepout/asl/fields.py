@@ -12,10 +12,23 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from stepout.asl import jsonpath
+from stepout.asl.choice import COMPARISONS, QUESTIONS
+from stepout.asl.rfc3339 import nanoseconds
 from stepout.asl.values import Json
 from stepout.errors import PathError
 
-__all__ = ["CATCHER", "MACHINE", "RETRIER", "STATES", "STATE_TYPES", "Field", "Shape"]
+__all__ = [
+    "CATCHER",
+    "MACHINE",
+    "OPERATORS",
+    "RETRIER",
+    "RULE",
+    "STATES",
+    "STATE_TYPES",
+    "TOP_RULE",
+    "Field",
+    "Shape",
+]
 
 Verdict: TypeAlias = Callable[[Json], str | None]
 """What is wrong with a field's value, or None."""
@@ -43,6 +56,7 @@ class Shape:
     one_of: tuple[tuple[str, ...], ...] = ()
     """Groups of which exactly one field must be given."""
     at_most_one_of: tuple[tuple[str, ...], ...] = ()
+    at_least_one_of: tuple[tuple[str, ...], ...] = ()
 
 
 def _anything(_value: Json) -> None:
@@ -143,6 +157,17 @@ def _result_path(value: Json) -> str | None:
     return found
 
 
+def _timestamp(value: Json) -> str | None:
+    if isinstance(value, str) and nanoseconds(value) is None:
+        return "String does not match RFC3339 timestamp"
+    return _text(value)
+
+
+def _any_number(value: Json) -> str | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return None if is_number else "Expected value of type Number"
+
+
 _ANY = Field(_anything)
 _TEXT = Field(_text)
 _PATH = Field(_path)
@@ -165,6 +190,8 @@ _RECOVERY: Final[Mapping[str, Field]] = {
 }
 _LATER: Final = Field(_anything, is_served=False)
 """Variables and JSONata: in every state but Fail."""
+
+_WAITS: Final = ("SecondsPath", "Seconds", "TimestampPath", "Timestamp")
 
 MACHINE: Final = Shape(
     fields={
@@ -213,6 +240,33 @@ STATES: Final[Mapping[str, Shape]] = {
         },
         one_of=(("Next", "End"),),
     ),
+    "Wait": Shape(
+        fields={
+            **_EVERY_STATE,
+            **_FLOW,
+            **_NEXT,
+            "Seconds": Field(_integer(0, MAX_SECONDS)),
+            "SecondsPath": Field(_reference_path),
+            "Timestamp": Field(_timestamp),
+            "TimestampPath": Field(_reference_path),
+            "Output": _LATER,
+            "Assign": _LATER,
+        },
+        one_of=(("Next", "End"),),
+        at_most_one_of=(_WAITS,),
+        at_least_one_of=(_WAITS,),
+    ),
+    "Choice": Shape(
+        fields={
+            **_EVERY_STATE,
+            **_FLOW,
+            "Choices": Field(_filled_list),
+            "Default": _TEXT,
+            "Output": _LATER,
+            "Assign": _LATER,
+        },
+        required=("Choices",),
+    ),
     "Succeed": Shape(fields={**_EVERY_STATE, **_FLOW, "Output": _LATER}),
     "Fail": Shape(
         fields={
@@ -240,6 +294,45 @@ RETRIER: Final = Shape(
         "Comment": _TEXT,
     },
     required=("ErrorEquals",),
+)
+
+_BY_TYPE: Final[Mapping[str, Verdict]] = {
+    "String": _text,
+    "Numeric": _any_number,
+    "Boolean": _boolean,
+    "Timestamp": _timestamp,
+}
+"""What an operator of Choice begins with → what it takes."""
+
+OPERATORS: Final[Mapping[str, Field]] = {
+    **{
+        name: Field(next(verdict for kind, verdict in _BY_TYPE.items() if name.startswith(kind)))
+        for name in COMPARISONS
+    },
+    **{f"{name}Path": Field(_path) for name in COMPARISONS},
+    **{name: Field(_boolean) for name in (*QUESTIONS, "IsPresent")},
+    "StringMatches": _TEXT,
+}
+"""Operators of Choice; a rule has exactly one."""
+
+RULE: Final = Shape(
+    fields={
+        "And": Field(_filled_list),
+        "Or": Field(_filled_list),
+        "Not": Field(_mapping),
+        "Variable": Field(_path),
+        "Condition": _LATER,
+        "Comment": _TEXT,
+        **OPERATORS,
+    },
+    at_most_one_of=(tuple(OPERATORS),),
+)
+"""A rule inside another; one at the top has a Next too."""
+
+TOP_RULE: Final = Shape(
+    fields={**RULE.fields, "Next": _TEXT, "Assign": _LATER, "Output": _LATER},
+    required=("Next",),
+    at_most_one_of=RULE.at_most_one_of,
 )
 
 CATCHER: Final = Shape(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from stepout.asl.choice import Rule
 from stepout.asl.jsonpath import Path
 from stepout.asl.resources import Resource
 from stepout.asl.templates import Template
@@ -13,6 +14,7 @@ from stepout.asl.values import Json, Missing
 
 __all__ = [
     "Catcher",
+    "Choice",
     "Fail",
     "Flow",
     "Kind",
@@ -23,6 +25,7 @@ __all__ = [
     "Succeed",
     "Task",
     "Text",
+    "Wait",
 ]
 
 Text: TypeAlias = str | Path | None
@@ -83,7 +86,23 @@ class Fail:
     cause: Text
 
 
-Kind: TypeAlias = Pass | Task | Succeed | Fail
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Exactly one is set: seconds or a path to them, or a timestamp (ns) or a path to one."""
+
+    seconds: int | Path | None = None
+    timestamp: int | Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Rules in their order, and where to go when none holds."""
+
+    rules: tuple[Rule, ...]
+    default: str | None
+
+
+Kind: TypeAlias = Pass | Task | Wait | Choice | Succeed | Fail
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from stepout.asl import jsonpath
 from stepout.asl.check import check, read
+from stepout.asl.choice import Rule, compile_rule
 from stepout.asl.jsonpath import Path
 from stepout.asl.machine import (
     Catcher,
+    Choice,
     Fail,
     Flow,
     Kind,
@@ -17,8 +19,10 @@ from stepout.asl.machine import (
     Succeed,
     Task,
     Text,
+    Wait,
 )
 from stepout.asl.resources import RESOURCES
+from stepout.asl.rfc3339 import nanoseconds
 from stepout.asl.templates import compile_template
 from stepout.asl.values import MISSING, Json
 from stepout.errors import DefinitionError
@@ -95,6 +99,20 @@ def _task(state: dict[str, Json]) -> Kind:
     )
 
 
+def _wait(state: dict[str, Json]) -> Kind:
+    paths = {name: jsonpath.compile(state[name]) for name in _WAIT_PATHS if name in state}
+    timestamp = state.get("Timestamp")
+    return Wait(
+        seconds=paths.get("SecondsPath", state.get("Seconds")),
+        timestamp=paths.get("TimestampPath", None if timestamp is None else nanoseconds(timestamp)),
+    )
+
+
+def _choice(state: dict[str, Json]) -> Kind:
+    rules = tuple(Rule(compile_rule(rule), rule["Next"]) for rule in state["Choices"])
+    return Choice(rules, state.get("Default"))
+
+
 def _fail(state: dict[str, Json]) -> Kind:
     return Fail(error=_text(state, "Error"), cause=_text(state, "Cause"))
 
@@ -104,9 +122,13 @@ def _text(state: dict[str, Json], field: str) -> Text:
     return state.get(field) if path is None else jsonpath.compile(path)
 
 
+_WAIT_PATHS = ("SecondsPath", "TimestampPath")
+
 _KINDS = {
     "Pass": lambda state: Pass(result=state.get("Result", MISSING)),
     "Task": _task,
+    "Wait": _wait,
+    "Choice": _choice,
     "Succeed": lambda _state: Succeed(),
     "Fail": _fail,
 }

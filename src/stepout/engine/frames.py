@@ -16,7 +16,7 @@ __all__ = ["ROOT", "Frame", "Purpose"]
 
 ROOT: Final = ""
 
-Purpose: TypeAlias = Literal["call", "timeout", "backoff"]
+Purpose: TypeAlias = Literal["call", "timeout", "backoff", "wait"]
 """What an open command of a frame is for."""
 
 

@@ -13,7 +13,8 @@ from typing import Final, TypeAlias
 
 from stepout.asl import flow
 from stepout.asl.jsonpath import Path
-from stepout.asl.machine import Catcher, Fail, Pass, State, Succeed, Task, Text
+from stepout.asl.machine import Catcher, Choice, Fail, Pass, State, Succeed, Task, Text, Wait
+from stepout.asl.rfc3339 import nanoseconds
 from stepout.asl.states_error import RUNTIME, TIMEOUT, Failure, StatesError, matches, too_large
 from stepout.asl.values import MISSING, PAYLOAD_LIMIT, Document, Json, dumps
 from stepout.engine import history
@@ -223,6 +224,90 @@ def _text(visit: Visit, text: Text, field: str) -> str | None:
     return value
 
 
+# --- Wait, Choice -------------------------------------------------------------------------------
+
+
+def _enter_wait(visit: Visit) -> None:
+    source = flow.effective_input(visit.state.flow, visit.frame.input, visit.context)
+    due = _due(visit, source)
+    if due <= visit.draft.now:
+        _wait_over(visit, None)
+        return
+    timer_id = visit.draft.open(visit.frame_id, visit.frame, "wait")
+    visit.draft.commands.append(Timer(timer_id, due))
+
+
+def _wait_over(visit: Visit, _answer: Answer | None) -> None:
+    _leave(visit, flow.effective_input(visit.state.flow, visit.frame.input, visit.context))
+
+
+def _due(visit: Visit, source: Document) -> int:
+    """When a Wait ends, in milliseconds since the epoch; rounded up, so that it is never early."""
+    kind = visit.state.kind
+    assert isinstance(kind, Wait)  # noqa: S101 — the table below leads here for a Wait only
+    if kind.seconds is not None:
+        return visit.draft.now + 1_000 * _wait_seconds(kind.seconds, source, visit)
+    if isinstance(kind.timestamp, Path):
+        return -(-_wait_timestamp(kind.timestamp, source, visit) // 1_000_000)
+    return -(-(kind.timestamp or 0) // 1_000_000)
+
+
+def _wait_seconds(seconds: int | Path, source: Document, visit: Visit) -> int:
+    if not isinstance(seconds, Path):
+        return seconds
+    found = _waited_for("SecondsPath", seconds, source, visit)
+    shown = found if isinstance(found, str) else dumps(found).decode()
+    if isinstance(found, bool) or not isinstance(found, int):
+        raise _runtime(
+            f"The SecondsPath parameter cannot be parsed as a long value: {seconds.text} == {shown}"
+        )
+    if found < 0:
+        raise _runtime(
+            f"The SecondsPath parameter references a negative value: {seconds.text} == {shown}"
+        )
+    return found
+
+
+def _wait_timestamp(timestamp: Path, source: Document, visit: Visit) -> int:
+    found = _waited_for("TimestampPath", timestamp, source, visit)
+    moment = nanoseconds(found) if isinstance(found, str) else None
+    if moment is None:
+        shown = found if isinstance(found, str) else dumps(found).decode()
+        raise _runtime(
+            "The TimestampPath parameter does not reference a valid ISO-8601 extended offset "
+            f"date-time format string: {timestamp.text} == {shown}"
+        )
+    return moment
+
+
+def _waited_for(field: str, path: Path, source: Document, visit: Visit) -> Json:
+    try:
+        return flow.read_path(path, source, visit.context)
+    except Failure:
+        raise _runtime(
+            f"The {field} parameter does not reference an input value: {path.text}"
+        ) from None
+
+
+def _enter_choice(visit: Visit) -> None:
+    kind = visit.state.kind
+    assert isinstance(kind, Choice)  # noqa: S101 — the table below leads here for a Choice only
+    state_flow = visit.state.flow
+    source = flow.effective_input(state_flow, visit.frame.input, visit.context)
+    target = next(
+        (rule.next for rule in kind.rules if rule.test(source, visit.context)), kind.default
+    )
+    if target is None:
+        raise _runtime(
+            "Failed to transition out of the state. The state does not point to a next state."
+        )
+    _go_on(visit, flow.select(state_flow.output_path, source, visit.context), target)
+
+
+def _runtime(cause: str) -> Failure:
+    return Failure(StatesError(RUNTIME, cause))
+
+
 # --- Leaving a state ----------------------------------------------------------------------------
 
 
@@ -290,6 +375,8 @@ def _end(visit: Visit, error: StatesError) -> None:
 _ENTER: Final[Mapping[type, Callable[[Visit], None]]] = {
     Task: _enter_task,
     Pass: _enter_pass,
+    Wait: _enter_wait,
+    Choice: _enter_choice,
     Succeed: _enter_succeed,
     Fail: _enter_fail,
 }
@@ -298,4 +385,5 @@ _RESUME: Final[Mapping[Purpose, Callable[[Visit, Answer], None]]] = {
     "call": _call_answered,
     "timeout": _task_timed_out,
     "backoff": _retry_due,
+    "wait": _wait_over,
 }
