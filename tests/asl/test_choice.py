@@ -35,7 +35,15 @@ SOURCE = Document(
 
 
 def holds(rule: dict[str, Any]) -> bool:
-    return compile_rule(rule)(SOURCE, lambda: {"State": {"Name": "S"}})
+    return compile_rule(rule)(SOURCE, Around())
+
+
+class Around:
+    def context(self) -> Any:
+        return {"State": {"Name": "S"}}
+
+    def draw(self) -> bytes:
+        raise AssertionError
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,18 @@ from stepout.asl.values import Document
 SOURCE = Document({"a": {"b": [1, 2]}, "name": "x", "null": None})
 
 
+class Around:
+    """A context object, and the same 32 bytes for each draw."""
+
+    def context(self) -> Any:
+        return {"State": {"Name": "S"}}
+
+    def draw(self) -> bytes:
+        return bytes(range(32))
+
+
 def evaluate(template: Any) -> Any:
-    return compile_template(template).evaluate(SOURCE, lambda: {"State": {"Name": "S"}})
+    return compile_template(template).evaluate(SOURCE, Around())
 
 
 @pytest.mark.parametrize(
@@ -27,6 +37,9 @@ def evaluate(template: Any) -> Any:
         ({"v.$": "$.a.b[*]"}, {"v": [1, 2]}),
         ({"v.$": "$.a.b[9]"}, {"v": None}),
         ({"v": "$.name"}, {"v": "$.name"}),
+        ({"v.$": "States.Format('{} of {}', $.name, $.a.b)"}, {"v": "x of [1, 2]"}),
+        ({"v.$": "States.Array($.a.b[9])"}, {"v": [None]}),
+        ({"v.$": "States.UUID()"}, {"v": "00010203-0405-4607-8809-0a0b0c0d0e0f"}),
         ({"v": {"deep.$": "$.name", "kept": 0}}, {"v": {"deep": "x", "kept": 0}}),
         ({"v": [{"item.$": "$.name"}, "$.name", 5]}, {"v": [{"item": "x"}, "$.name", 5]}),
         ([{"v.$": "$.name"}], [{"v": "x"}]),
@@ -47,11 +60,12 @@ def test_a_constant_is_handed_on_without_a_copy() -> None:
 
 
 def test_the_context_object_is_made_only_for_those_who_ask() -> None:
-    def context() -> Any:
-        raise AssertionError
+    class Nothing(Around):
+        def context(self) -> Any:
+            raise AssertionError
 
     template = compile_template({"v.$": "$.name"})
-    assert template.evaluate(SOURCE, context) == {"v": "x"}
+    assert template.evaluate(SOURCE, Nothing()) == {"v": "x"}
 
 
 def test_a_path_that_leads_nowhere_is_told_as_recorded_on_aws() -> None:
@@ -70,6 +84,7 @@ def test_a_path_that_leads_nowhere_is_told_as_recorded_on_aws() -> None:
         ({"v.$": 1}, "The value for the field 'v.$' must be a valid JSONPath"),
         ({"v.$": "x"}, "The value for the field 'v.$' must be a valid JSONPath"),
         ({"v.$": "$."}, "The value for the field 'v.$' must be a valid JSONPath"),
+        ({"v.$": "States.Nope()"}, "The value for the field 'v.$' must be a valid JSONPath"),
         ({"a": [{"v.$": "x"}]}, "The value for the field 'v.$' must be a valid JSONPath"),
         ({"v.$": "$.a", "v": 1}, "The field 'v' is given twice, as 'v.$' too"),
     ],

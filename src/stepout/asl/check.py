@@ -23,6 +23,7 @@ from stepout.asl.fields import (
     TOP_RULE,
     Shape,
 )
+from stepout.asl.intrinsics import compile_call
 from stepout.asl.problems import (
     INVALID_JSON_DESCRIPTION,
     INVALID_STATE_NAME,
@@ -193,7 +194,7 @@ def _payload_templates(state: dict[str, Json], location: str) -> Problems:
 
 
 def _unserved_expressions(template: Json) -> Iterator[str]:
-    """Intrinsic calls and variables in a template."""
+    """Those expressions of a template that read variables."""
     members = template.items() if isinstance(template, dict) else ()
     for key, value in members:
         if not key.endswith(".$"):
@@ -207,17 +208,22 @@ def _unserved_expressions(template: Json) -> Iterator[str]:
 def _variables(state: dict[str, Json], location: str) -> Problems:
     for field in _PATHS:
         value = state.get(field)
-        if isinstance(value, str) and _is_unserved(value):
+        if not isinstance(value, str):
+            continue
+        is_call = field in ("ErrorPath", "CausePath") and value.startswith("States.")
+        if is_call or _is_unserved(value):
             yield _unserved(f"the expression '{value}'", f"{location}/{field}")
 
 
 def _is_unserved(expression: str) -> bool:
-    if expression.startswith("States."):
-        return True
     try:
-        return jsonpath.compile(expression).root not in ("$", "$$")
+        if expression.startswith("States."):
+            paths = compile_call(expression).paths
+        else:
+            paths = (jsonpath.compile(expression),)
     except PathError:
         return False
+    return any(path.root not in ("$", "$$") for path in paths)
 
 
 def _resource(state: dict[str, Json], location: str) -> Problems:

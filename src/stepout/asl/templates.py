@@ -1,4 +1,4 @@
-"""Payload templates: JSON in which the value of a key that ends in `.$` is a path.
+"""Payload templates: JSON in which the value of a key that ends in `.$` is a path or a call.
 
 Compiled once to a tree of closures; parts without paths are returned as they stand, not copied,
 because the engine never changes a value in place.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from stepout.asl import jsonpath
+from stepout.asl.intrinsics import Call, Draws, compile_call
 from stepout.asl.jsonpath import Path, PathMiss
 from stepout.asl.states_error import RUNTIME, Failure, StatesError
 from stepout.asl.values import Document, Json
@@ -18,8 +19,13 @@ from stepout.errors import PathError
 
 __all__ = ["Context", "Template", "compile_template", "problems", "read"]
 
-Context: TypeAlias = Callable[[], Json]
-"""Makes the context object (`$$`) when a path asks for it."""
+
+class Context(Draws, Protocol):
+    """What an evaluation may ask for besides its source."""
+
+    def context(self) -> Json:
+        """The context object (`$$`)."""
+
 
 _Evaluate: TypeAlias = Callable[[Document, Context], Json]
 
@@ -50,7 +56,7 @@ def problems(template: Json) -> Iterator[str]:
 
 def read(path: Path, source: Document, context: Context) -> Json:
     """The value of a path in the input or the context object; raises `PathMiss`."""
-    return path.read(context() if path.root == "$$" else source.value)
+    return path.read(context.context() if path.root == "$$" else source.value)
 
 
 def _object_problems(template: dict[str, Json]) -> Iterator[str]:
@@ -71,10 +77,14 @@ def _is_path(value: Json) -> bool:
     if not isinstance(value, str):
         return False
     try:
-        jsonpath.compile(value)
+        _compile_expression(value)
     except PathError:
         return False
     return True
+
+
+def _compile_expression(text: str) -> Path | Call:
+    return compile_call(text) if text.startswith("States.") else jsonpath.compile(text)
 
 
 def _constant(value: Json) -> _Evaluate:
@@ -113,19 +123,33 @@ def _compile_list(template: list[Json]) -> _Evaluate | None:
 def _compile_member(key: str, value: Json) -> tuple[str, _Evaluate | None, Json]:
     if not key.endswith(_SUFFIX):
         return key, _compile(value), value
-    return key.removesuffix(_SUFFIX), _compile_path(key, jsonpath.compile(value)), value
+    expression = _compile_expression(value)
+    if isinstance(expression, Call):
+        return key.removesuffix(_SUFFIX), _compile_call(key, expression), value
+    return key.removesuffix(_SUFFIX), _compile_path(key, expression), value
+
+
+def _compile_call(field: str, call: Call) -> _Evaluate:
+    def evaluate_call(source: Document, context: Context) -> Json:
+        def read_argument(path: Path) -> Json:
+            return _read_member(field, path, source, context)
+
+        return call.evaluate(read_argument, context)
+
+    return evaluate_call
 
 
 def _compile_path(field: str, path: Path) -> _Evaluate:
-    def evaluate_path(source: Document, context: Context) -> Json:
-        try:
-            return read(path, source, context)
-        except PathMiss as miss:
-            if miss.index_out_of_range:
-                return None
-            raise Failure(_not_found(field, path, source)) from None
+    return lambda source, context: _read_member(field, path, source, context)
 
-    return evaluate_path
+
+def _read_member(field: str, path: Path, source: Document, context: Context) -> Json:
+    try:
+        return read(path, source, context)
+    except PathMiss as miss:
+        if miss.index_out_of_range:
+            return None
+        raise Failure(_not_found(field, path, source)) from None
 
 
 def _not_found(field: str, path: Path, source: Document) -> StatesError:

@@ -20,8 +20,12 @@ class Entropy:
         self._seed = seed
         self._draws = 0
 
+    def draw(self) -> bytes:
+        """The next draw, 32 bytes."""
+        self._draws += 1
+        return sha256(self._seed + self._draws.to_bytes(8, "big")).digest()
+
     def uniform(self) -> float:
         """The next draw, 0 ≤ x < 1."""
-        self._draws += 1
-        digest = sha256(self._seed + self._draws.to_bytes(8, "big")).digest()
+        digest = self.draw()
         return (int.from_bytes(digest[:8], "big") >> (64 - _BITS)) / (1 << _BITS)

@@ -40,7 +40,12 @@ class Visit:
     state: State
 
     def context(self) -> Json:
+        """See `templates.Context`."""
         return context_object(self.draft.run, self.frame, self.state)
+
+    def draw(self) -> bytes:
+        """See `templates.Context`."""
+        return self.draft.entropy.draw()
 
 
 def enter(draft: Draft, frame_id: str, frame: Frame) -> None:
@@ -89,8 +94,8 @@ def _enter_task(visit: Visit) -> None:
 def _schedule(visit: Visit) -> None:
     """Resolve the arguments and call the resource; also what a retry does."""
     draft, frame, task = visit.draft, visit.frame, _task(visit)
-    source = flow.effective_input(visit.state.flow, frame.input, visit.context)
-    arguments = flow.payload_of(visit.state.flow.parameters, source, visit.context)
+    source = flow.effective_input(visit.state.flow, frame.input, visit)
+    arguments = flow.payload_of(visit.state.flow.parameters, source, visit)
     _check_arguments(task, arguments)
     timeout = _timeout(task, source, visit)
     resource = task.resource
@@ -126,7 +131,7 @@ def _timeout(task: Task, source: Document, visit: Visit) -> int | None:
     """Seconds the task may take."""
     if not isinstance(task.timeout, Path):
         return task.timeout
-    seconds = flow.read_path(task.timeout, source, visit.context)
+    seconds = flow.read_path(task.timeout, source, visit)
     if isinstance(seconds, bool) or not isinstance(seconds, int) or seconds <= 0:
         cause = (
             f'The TimeoutSecondsPath field refers to value "{dumps(seconds).decode()}" which is '
@@ -187,12 +192,12 @@ def _enter_pass(visit: Visit) -> None:
     if isinstance(kind, Pass) and kind.result is not MISSING:
         _leave(visit, Document(kind.result))
         return
-    source = flow.effective_input(visit.state.flow, visit.frame.input, visit.context)
-    _leave(visit, flow.payload_of(visit.state.flow.parameters, source, visit.context))
+    source = flow.effective_input(visit.state.flow, visit.frame.input, visit)
+    _leave(visit, flow.payload_of(visit.state.flow.parameters, source, visit))
 
 
 def _enter_succeed(visit: Visit) -> None:
-    _leave(visit, flow.effective_input(visit.state.flow, visit.frame.input, visit.context))
+    _leave(visit, flow.effective_input(visit.state.flow, visit.frame.input, visit))
 
 
 def _enter_fail(visit: Visit) -> None:
@@ -208,7 +213,7 @@ def _text(visit: Visit, text: Text, field: str) -> str | None:
     if not isinstance(text, Path):
         return text
     try:
-        value = flow.read_path(text, visit.frame.input, visit.context)
+        value = flow.read_path(text, visit.frame.input, visit)
     except Failure:
         cause = (
             f"The JSONPath '{text.text}' specified for the field '{field}' could not be found in "
@@ -228,7 +233,7 @@ def _text(visit: Visit, text: Text, field: str) -> str | None:
 
 
 def _enter_wait(visit: Visit) -> None:
-    source = flow.effective_input(visit.state.flow, visit.frame.input, visit.context)
+    source = flow.effective_input(visit.state.flow, visit.frame.input, visit)
     due = _due(visit, source)
     if due <= visit.draft.now:
         _wait_over(visit, None)
@@ -238,7 +243,7 @@ def _enter_wait(visit: Visit) -> None:
 
 
 def _wait_over(visit: Visit, _answer: Answer | None) -> None:
-    _leave(visit, flow.effective_input(visit.state.flow, visit.frame.input, visit.context))
+    _leave(visit, flow.effective_input(visit.state.flow, visit.frame.input, visit))
 
 
 def _due(visit: Visit, source: Document) -> int:
@@ -282,7 +287,7 @@ def _wait_timestamp(timestamp: Path, source: Document, visit: Visit) -> int:
 
 def _waited_for(field: str, path: Path, source: Document, visit: Visit) -> Json:
     try:
-        return flow.read_path(path, source, visit.context)
+        return flow.read_path(path, source, visit)
     except Failure:
         raise _runtime(
             f"The {field} parameter does not reference an input value: {path.text}"
@@ -293,15 +298,13 @@ def _enter_choice(visit: Visit) -> None:
     kind = visit.state.kind
     assert isinstance(kind, Choice)  # noqa: S101 — the table below leads here for a Choice only
     state_flow = visit.state.flow
-    source = flow.effective_input(state_flow, visit.frame.input, visit.context)
-    target = next(
-        (rule.next for rule in kind.rules if rule.test(source, visit.context)), kind.default
-    )
+    source = flow.effective_input(state_flow, visit.frame.input, visit)
+    target = next((rule.next for rule in kind.rules if rule.test(source, visit)), kind.default)
     if target is None:
         raise _runtime(
             "Failed to transition out of the state. The state does not point to a next state."
         )
-    _go_on(visit, flow.select(state_flow.output_path, source, visit.context), target)
+    _go_on(visit, flow.select(state_flow.output_path, source, visit), target)
 
 
 def _runtime(cause: str) -> Failure:
@@ -313,7 +316,7 @@ def _runtime(cause: str) -> Failure:
 
 def _leave(visit: Visit, result: Document) -> None:
     """Process the result into the state's output and go on."""
-    output = flow.output_of(visit.state.flow, visit.frame.input, result, visit.context)
+    output = flow.output_of(visit.state.flow, visit.frame.input, result, visit)
     _go_on(visit, output, visit.state.next)
 
 
