@@ -129,6 +129,10 @@ def test_fields_of_the_machine(more: dict[str, Any], problem: str) -> None:
             f"{SCHEMA}: There should only be one of the following fields: [TimeoutSeconds, "
             "TimeoutSecondsPath] at /States/A",
         ),
+        (
+            {"Type": "Fail", "CausePath": "States.Array()"},
+            f"{SCHEMA}: Value must be a valid JSONPath. at /States/A/CausePath",
+        ),
         ({**CALL, "TimeoutSeconds": 0}, f"{SCHEMA}: Minimum value is 1 at /States/A/TimeoutSeconds"),
         (
             {**CALL, "TimeoutSeconds": 100_000_000},
@@ -333,7 +337,7 @@ def test_a_name_over_eighty_characters() -> None:
         ({**PASS, "QueryLanguage": "JSONata"}, "the query language JSONata yet at"),
         ({**PASS, "Assign": {"a": 1}}, "the field 'Assign' yet at"),
         ({**PASS, "Parameters": {"a.$": "States.Array($x)"}}, "the expression 'States.Array($x)' yet"),
-        ({"Type": "Fail", "ErrorPath": "States.UUID()"}, "the expression 'States.UUID()' yet at"),
+        ({"Type": "Fail", "ErrorPath": "States.Format($x)"}, "the expression 'States.Format($x)' yet"),
         ({**PASS, "Parameters": {"a.$": "$x.b"}}, "the expression '$x.b' yet at"),
         ({**CALL, "Resource": "arn:aws:states:::lambda:invoke"}, "the resource 'arn:aws:states:::l"),
     ],

@@ -247,6 +247,10 @@ def test_a_missing_path_is_a_runtime_error_worded_as_on_aws(
         ({"Error": "E"}, StatesError("E", None)),
         ({}, StatesError("", None)),
         ({"ErrorPath": "$.e", "CausePath": "$.c"}, StatesError("from input", "why")),
+        (
+            {"Error": "E", "CausePath": "States.Format('{} for {}', $.c, $$.State.Name)"},
+            StatesError("E", "why for A"),
+        ),
     ],
 )
 def test_a_fail_state_ends_the_execution(fields: dict[str, Any], error: StatesError) -> None:

@@ -208,10 +208,7 @@ def _unserved_expressions(template: Json) -> Iterator[str]:
 def _variables(state: dict[str, Json], location: str) -> Problems:
     for field in _PATHS:
         value = state.get(field)
-        if not isinstance(value, str):
-            continue
-        is_call = field in ("ErrorPath", "CausePath") and value.startswith("States.")
-        if is_call or _is_unserved(value):
+        if isinstance(value, str) and _is_unserved(value):
             yield _unserved(f"the expression '{value}'", f"{location}/{field}")
 
 

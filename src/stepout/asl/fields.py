@@ -7,12 +7,14 @@ as its ValidateStateMachineDefinition words them. A new field of a state is a ro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from stepout.asl import jsonpath
 from stepout.asl.choice import COMPARISONS, QUESTIONS
+from stepout.asl.intrinsics import compile_call
 from stepout.asl.rfc3339 import nanoseconds
 from stepout.asl.values import Json
 from stepout.errors import PathError
@@ -140,6 +142,19 @@ def _reference_path(value: Json) -> str | None:
     if value is None:
         return None
     return _text(value) or _compiles(jsonpath.compile_reference, value, None)
+
+
+_TEXT_FUNCTIONS: Final = re.compile(
+    r"States\.(Format|JsonToString|ArrayGetItem|Base64Encode|Base64Decode|Hash|UUID)\b"
+)
+"""Those that ErrorPath and CausePath may call (developer guide, state-fail)."""
+
+
+def _text_path(value: Json) -> str | None:
+    """A path, or a call of a function that gives a text."""
+    if isinstance(value, str) and _TEXT_FUNCTIONS.match(value):
+        return _compiles(compile_call, value, "Value must be a valid JSONPath.")
+    return _path(value)
 
 
 def _compiles(compile_path: Callable[[str], object], value: str, message: str | None) -> str | None:
@@ -273,8 +288,8 @@ STATES: Final[Mapping[str, Shape]] = {
             **_EVERY_STATE,
             "Error": _TEXT,
             "Cause": _TEXT,
-            "ErrorPath": Field(_path),
-            "CausePath": Field(_path),
+            "ErrorPath": Field(_text_path),
+            "CausePath": Field(_text_path),
         },
         at_most_one_of=(("Error", "ErrorPath"), ("Cause", "CausePath")),
     ),

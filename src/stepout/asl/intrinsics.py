@@ -23,7 +23,7 @@ from stepout.asl.states_error import Failure, StatesError
 from stepout.asl.values import Json, dumps, equals, loads
 from stepout.errors import JsonError, PathError
 
-__all__ = ["Call", "Draws", "compile_call"]
+__all__ = ["Draws", "FunctionCall", "compile_call"]
 
 MAX_NESTING: Final = 10
 """Calls inside each other (developer guide, intrinsic functions)."""
@@ -47,15 +47,16 @@ Evaluate: TypeAlias = Callable[[Read, Draws], Json]
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class FunctionCall:
     """A compiled call, and the paths that it reads."""
 
+    text: str
     evaluate: Evaluate
     paths: tuple[Path, ...]
 
 
 @lru_cache(4_096)
-def compile_call(text: str) -> Call:
+def compile_call(text: str) -> FunctionCall:
     """Compile a call; raises `PathError`."""
     return _Parser(text).whole()
 
@@ -350,11 +351,11 @@ class _Parser:
         self._at = 0
         self._paths: list[Path] = []
 
-    def whole(self) -> Call:
+    def whole(self) -> FunctionCall:
         evaluate = self._call(1)
         if self._at < len(self._text):
             raise self._error("its end")
-        return Call(_guarded(evaluate), tuple(self._paths))
+        return FunctionCall(self._text, _guarded(evaluate), tuple(self._paths))
 
     def _call(self, level: int) -> Evaluate:
         if level > MAX_NESTING:

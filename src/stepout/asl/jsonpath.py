@@ -99,7 +99,9 @@ _QUOTED: Final = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", re.DO
 _OPERATOR: Final = re.compile("|".join(sorted(OPERATORS, key=len, reverse=True)))
 _CONSTANT: Final = re.compile(r"(true|false|null)\b")
 _CONSTANTS: Final[Mapping[str, Json]] = {"true": True, "false": False, "null": None}
-_ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPES: Final = (re.compile(r"\\(['\\])"), re.compile(r"\\([\"\\])"))
+"""In single and in double quotes: the quote itself and the backslash; before anything else a
+backslash is one (recorded on AWS)."""
 
 
 class _Parser:
@@ -147,7 +149,7 @@ class _Parser:
         return isinstance(found, tuple) and is_end
 
     def _definite(self, keys: list[Key], steps: list[Step]) -> list[Step]:
-        return [selectors.required(tuple(keys))] if keys and not steps else []
+        return [selectors.leading(tuple(keys))] if keys and not steps else []
 
     def _dotted(self) -> Key | Step:
         if self._take("*"):
@@ -240,7 +242,8 @@ class _Parser:
         match = self._match(_QUOTED)
         if match is None:
             raise self._error("a quoted name")
-        return _ESCAPE.sub(r"\1", match[1] if match[1] is not None else match[2])
+        is_double = match[1] is None
+        return _ESCAPES[is_double].sub(r"\1", match[2] if is_double else match[1])
 
     def _index(self) -> int:
         self._skip()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from stepout.asl.choice import Rule
+from stepout.asl.intrinsics import FunctionCall
 from stepout.asl.jsonpath import Path
 from stepout.asl.resources import Resource
 from stepout.asl.templates import Template
@@ -28,8 +29,8 @@ __all__ = [
     "Wait",
 ]
 
-Text: TypeAlias = str | Path | None
-"""A literal text, a path to one, or nothing."""
+Text: TypeAlias = str | Path | FunctionCall | None
+"""A literal text, a path or a call that gives one, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from stepout.asl.machine import (
 )
 from stepout.asl.resources import RESOURCES
 from stepout.asl.rfc3339 import nanoseconds
-from stepout.asl.templates import compile_template
+from stepout.asl.templates import compile_expression, compile_template
 from stepout.asl.values import MISSING, Json
 from stepout.errors import DefinitionError
 
@@ -119,7 +119,7 @@ def _fail(state: dict[str, Json]) -> Kind:
 
 def _text(state: dict[str, Json], field: str) -> Text:
     path = state.get(f"{field}Path")
-    return state.get(field) if path is None else jsonpath.compile(path)
+    return state.get(field) if path is None else compile_expression(path)
 
 
 _WAIT_PATHS = ("SecondsPath", "TimestampPath")

@@ -25,11 +25,11 @@ __all__ = [
     "exists",
     "filtered",
     "items",
+    "leading",
     "member",
     "members",
     "read",
     "relative",
-    "required",
     "sliced",
     "wildcard",
     "write",
@@ -232,9 +232,17 @@ def filtered(test: Test) -> Step:
     return step
 
 
-def required(keys: tuple[Key, ...]) -> Step:
-    """The definite beginning of an indefinite path, which must be there."""
-    return lambda _reading, nodes: [read(nodes[0], keys)]
+def leading(keys: tuple[Key, ...]) -> Step:
+    """The definite beginning of an indefinite path; what is not there selects nothing (recorded on
+    AWS: `$.items[*]` of `{}` is `[]`)."""
+
+    def step(_reading: Reading, nodes: Nodes) -> Nodes:
+        try:
+            return [read(nodes[0], keys)]
+        except PathMiss:
+            return []
+
+    return step
 
 
 def _children(node: Json) -> Nodes:

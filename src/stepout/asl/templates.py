@@ -11,13 +11,20 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from stepout.asl import jsonpath
-from stepout.asl.intrinsics import Call, Draws, compile_call
+from stepout.asl.intrinsics import Draws, FunctionCall, compile_call
 from stepout.asl.jsonpath import Path, PathMiss
 from stepout.asl.states_error import RUNTIME, Failure, StatesError
 from stepout.asl.values import Document, Json
 from stepout.errors import PathError
 
-__all__ = ["Context", "Template", "compile_template", "problems", "read"]
+__all__ = [
+    "Context",
+    "Template",
+    "compile_expression",
+    "compile_template",
+    "problems",
+    "read",
+]
 
 
 class Context(Draws, Protocol):
@@ -77,13 +84,14 @@ def _is_path(value: Json) -> bool:
     if not isinstance(value, str):
         return False
     try:
-        _compile_expression(value)
+        compile_expression(value)
     except PathError:
         return False
     return True
 
 
-def _compile_expression(text: str) -> Path | Call:
+def compile_expression(text: str) -> Path | FunctionCall:
+    """Compile a path or an intrinsic call; raises `PathError`."""
     return compile_call(text) if text.startswith("States.") else jsonpath.compile(text)
 
 
@@ -123,13 +131,13 @@ def _compile_list(template: list[Json]) -> _Evaluate | None:
 def _compile_member(key: str, value: Json) -> tuple[str, _Evaluate | None, Json]:
     if not key.endswith(_SUFFIX):
         return key, _compile(value), value
-    expression = _compile_expression(value)
-    if isinstance(expression, Call):
+    expression = compile_expression(value)
+    if isinstance(expression, FunctionCall):
         return key.removesuffix(_SUFFIX), _compile_call(key, expression), value
     return key.removesuffix(_SUFFIX), _compile_path(key, expression), value
 
 
-def _compile_call(field: str, call: Call) -> _Evaluate:
+def _compile_call(field: str, call: FunctionCall) -> _Evaluate:
     def evaluate_call(source: Document, context: Context) -> Json:
         def read_argument(path: Path) -> Json:
             return _read_member(field, path, source, context)

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from stepout.asl import flow
-from stepout.asl.jsonpath import Path
+from stepout.asl.intrinsics import FunctionCall
+from stepout.asl.jsonpath import Path, PathMiss
 from stepout.asl.machine import Catcher, Choice, Fail, Pass, State, Succeed, Task, Text, Wait
 from stepout.asl.rfc3339 import nanoseconds
 from stepout.asl.states_error import RUNTIME, TIMEOUT, Failure, StatesError, matches, too_large
+from stepout.asl.templates import read
 from stepout.asl.values import MISSING, PAYLOAD_LIMIT, Document, Json, dumps
 from stepout.engine import history
 from stepout.engine.commands import Call, Finish, Timer
@@ -209,15 +211,19 @@ def _enter_fail(visit: Visit) -> None:
 
 
 def _text(visit: Visit, text: Text, field: str) -> str | None:
-    """The Error or Cause of a Fail state, read through its path if it has one."""
-    if not isinstance(text, Path):
+    """The Error or Cause of a Fail state, read through its path or call if it has one."""
+    if text is None or isinstance(text, str):
         return text
+    source = visit.frame.input
     try:
-        value = flow.read_path(text, visit.frame.input, visit)
-    except Failure:
+        if isinstance(text, FunctionCall):
+            value = text.evaluate(lambda path: read(path, source, visit), visit)
+        else:
+            value = read(text, source, visit)
+    except PathMiss:
         cause = (
             f"The JSONPath '{text.text}' specified for the field '{field}' could not be found in "
-            f"the input '{visit.frame.input.text}'"
+            f"the input '{source.text}'"
         )
         raise Failure(StatesError(RUNTIME, cause)) from None
     if not isinstance(value, str):
