@@ -320,6 +320,34 @@ def test_a_definition_with_several_problems_tells_them_all(sfn: SFNClient) -> No
     )
 
 
+def test_a_definition_is_validated_without_being_kept(sfn: SFNClient) -> None:
+    right = '{"StartAt":"P","States":{"P":{"Type":"Pass","End":true}}}'
+    answer = sfn.validate_state_machine_definition(definition=right, type="EXPRESS")
+    assert (answer["result"], answer["diagnostics"], answer["truncated"]) == ("OK", [], False)
+    wrong = '{"StartAt":"P","States":{"P":{"Type":"Pass","Next":"P","Colour":1,"InputPath":1}}}'
+    answer = sfn.validate_state_machine_definition(definition=wrong)
+    assert answer["result"] == "FAIL"
+    assert answer["diagnostics"] == [
+        {
+            "severity": "ERROR",
+            "code": "SCHEMA_VALIDATION_FAILED",
+            "message": "Field 'Colour' is not supported",
+            "location": "/States/P",
+        },
+        {
+            "severity": "ERROR",
+            "code": "SCHEMA_VALIDATION_FAILED",
+            "message": "Expected value of type [STRING]",
+            "location": "/States/P/InputPath",
+        },
+    ]
+    answer = sfn.validate_state_machine_definition(definition=wrong, maxResults=1)
+    assert (len(answer["diagnostics"]), answer["truncated"]) == (1, True)
+    (nowhere,) = sfn.validate_state_machine_definition(definition="[]")["diagnostics"]
+    assert "location" not in nowhere
+    assert sfn.list_state_machines()["stateMachines"] == []
+
+
 def test_inputs_are_refused_in_awss_words(stepout_server: Server, sfn: SFNClient) -> None:
     definition = '{"StartAt":"P","States":{"P":{"Type":"Pass","End":true}}}'
     express = sfn.create_state_machine(

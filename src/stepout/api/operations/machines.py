@@ -1,8 +1,9 @@
-"""CreateStateMachine, DescribeStateMachine, UpdateStateMachine, DeleteStateMachine and
-ListStateMachines (Step Functions API reference)."""
+"""CreateStateMachine, DescribeStateMachine, UpdateStateMachine, DeleteStateMachine,
+ListStateMachines and ValidateStateMachineDefinition (Step Functions API reference)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -12,6 +13,7 @@ from stepout.api.ids import new_uuid
 from stepout.api.names import check_name, machine_arn, role_arn
 from stepout.api.paging import page
 from stepout.api.services import Services
+from stepout.asl.problems import Problem
 from stepout.asl.values import Json
 from stepout.aws import arn as arns
 from stepout.aws.timestamps import milliseconds
@@ -145,6 +147,33 @@ async def list_state_machines(
     return response if token is None else {**response, "nextToken": token}
 
 
+@operation("states", "ValidateStateMachineDefinition")
+async def validate_state_machine_definition(
+    _services: Services, _caller: Caller, request: dict[str, Json]
+) -> dict[str, Json]:
+    """What CreateStateMachine would refuse, as a list; nothing is kept."""
+    limit = request.get("maxResults") or DEFAULT_PAGE
+    found = _problems(request["definition"])
+    return {
+        "result": "FAIL" if found else "OK",
+        "diagnostics": [_diagnostic(problem) for problem in found[:limit]],
+        "truncated": len(found) > limit,
+    }
+
+
+def _problems(text: str) -> Sequence[Problem]:
+    try:
+        compiled(text)
+    except DefinitionError as error:
+        return error.problems
+    return ()
+
+
+def _diagnostic(problem: Problem) -> dict[str, Json]:
+    diagnostic = {"severity": "ERROR", "code": problem.code, "message": problem.message}
+    return diagnostic if problem.location is None else {**diagnostic, "location": problem.location}
+
+
 _UPDATES: Final = {
     "definition": "definition",
     "roleArn": "role_arn",
@@ -167,10 +196,9 @@ def _identity(record: MachineRecord) -> tuple[Json, ...]:
 
 
 def _check_definition(text: str) -> None:
-    try:
-        compiled(text)
-    except DefinitionError as error:
-        raise faults.invalid_definition(error.problems) from None
+    problems = _problems(text)
+    if problems:
+        raise faults.invalid_definition(problems)
 
 
 def _check_versions(request: dict[str, Json]) -> None:
