@@ -154,6 +154,8 @@ def test_long_texts_are_refused() -> None:
         "States.Format('x",
         "States.Format('x') y",
         "States.Format('{')",
+        r"States.StringToJson('{\"a\": 1}')",
+        r"States.Array('\n')",
         "States.Format('}')",
         "States.UUID(1)",
         "States.MathAdd(1)",

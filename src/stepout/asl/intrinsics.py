@@ -309,7 +309,8 @@ def _shown(value: Json) -> str:
 _CALL: Final = re.compile(r"\s*(States\.[A-Za-z0-9]+)\s*\(")
 _CLOSE: Final = re.compile(r"\s*\)\s*")
 _COMMA: Final = re.compile(r"\s*,")
-_LITERAL: Final = re.compile(r"\s*'((?:[^'\\]|\\.)*)'", re.DOTALL)
+_LITERAL: Final = re.compile(r"\s*'((?:[^'\\]|\\['{}\\])*)'")
+"""Only quotes, braces and backslashes can be escaped; AWS refuses others (recorded)."""
 _NUMBER: Final = re.compile(r"\s*(-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?)(?=\s*[,)])", re.ASCII)
 _WORD: Final = re.compile(r"\s*(true|false|null)(?=\s*[,)])")
 _WORDS: Final[Mapping[str, Json]] = {"true": True, "false": False, "null": None}
