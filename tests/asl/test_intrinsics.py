@@ -161,6 +161,8 @@ def test_long_texts_are_refused() -> None:
         "States.MathAdd(1)",
         "States.MathAdd(1, 2, 3)",
         "States.MathAdd(1 2)",
+        "States.Array(00)",
+        "States.Array(1e999)",
         "States.Array(,)",
         "States.Array(x)",
         "States.Array($.)",

@@ -392,10 +392,16 @@ class _Parser:
             return _constant(_WORDS[word[1]])
         number = self._match(_NUMBER)
         if number is not None:
-            return _constant(loads(number[1]))
+            return _constant(self._number(number[1]))
         if _CALL.match(self._text, self._at):
             return self._call(level + 1)
         return self._path()
+
+    def _number(self, text: str) -> Json:
+        try:
+            return loads(text)
+        except JsonError:
+            raise self._error(f"a number other than {text}") from None
 
     def _path(self) -> Argument:
         """A path ends at the comma or parenthesis outside of its own brackets and quotes."""
