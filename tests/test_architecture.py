@@ -90,11 +90,13 @@ THIRD_PARTY = {
     "cryptography": {"certificates", "store"},
     "httptools": {"api", "functions", "origin"},
     "idna": {"egress"},
+    "jlens": {"asl"},
     "orjson": {"api", "asl", "cli"},
     "prometheus_client": {"api"},
     "pytest": {"testing"},
     "uvicorn": {"api"},
     "uvloop": {"cli"},
+    "yaml": {"cli"},
     "yarl": {"egress"},
 }
 """Library → rooms that may import it."""

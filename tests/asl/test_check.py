@@ -326,30 +326,6 @@ def test_a_name_over_eighty_characters() -> None:
     assert problem.startswith("INVALID_STATE_NAME: Invalid State name: State exceeds the 80-char")
 
 
-@pytest.mark.parametrize(
-    ("state", "what"),
-    [
-        ({"Type": "Parallel", "End": True}, "the state type 'Parallel' yet at /States/A/Type"),
-        (
-            {"Type": "Choice", "Choices": [{"Variable": "$x", "IsNull": True, "Next": "A"}]},
-            "the expression '$x' yet at /States/A/Choices[0]/Variable",
-        ),
-        ({**PASS, "QueryLanguage": "JSONata"}, "the query language JSONata yet at"),
-        ({**PASS, "Assign": {"a": 1}}, "the field 'Assign' yet at"),
-        ({**PASS, "Parameters": {"a.$": "States.Array($x)"}}, "the expression 'States.Array($x)' yet"),
-        ({"Type": "Fail", "ErrorPath": "States.Format($x)"}, "the expression 'States.Format($x)' yet"),
-        ({**PASS, "Parameters": {"a.$": "$x.b"}}, "the expression '$x.b' yet at"),
-        ({**CALL, "Resource": "arn:aws:states:::lambda:invoke"}, "the resource 'arn:aws:states:::l"),
-    ],
-)  # fmt: skip
-def test_what_is_not_served_yet_is_refused_by_name(state: dict[str, Any], what: str) -> None:
-    problems = problems_of(machine(A=state))
-    assert any(
-        problem.startswith("NOT_SERVED_BY_STEPOUT: stepout does not run ") and what in problem
-        for problem in problems
-    ), problems
-
-
 def test_all_problems_of_a_definition_are_told_at_once() -> None:
     text = machine(
         more={"Colour": 1},

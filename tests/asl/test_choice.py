@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.asl.around import Around
 
 from stepout.asl.choice import COMPARISONS, QUESTIONS, _matcher, compile_rule
 from stepout.asl.fields import OPERATORS
@@ -36,14 +37,6 @@ SOURCE = Document(
 
 def holds(rule: dict[str, Any]) -> bool:
     return compile_rule(rule)(SOURCE, Around())
-
-
-class Around:
-    def context(self) -> Any:
-        return {"State": {"Name": "S"}}
-
-    def draw(self) -> bytes:
-        raise AssertionError
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,7 @@ def test_an_index_out_of_range_is_told_apart(path: str) -> None:
         ("$.a[?(@.x", "expects ')'"),
         ("$.a[?(1)]", "expects an operator"),
         ("$.a[?(@.x =~ /a+/)]", "expects ')'"),
-        ("$.a[?(@.x == b)]", "expects a path or a constant"),
+        ("$.a[?(@.x == )]", "expects a path or a constant"),
         ("$.a[99999999999]", "expects an index"),
         ("$.a" + "[?(@" * 40, "nests deeper than 32 levels"),
         ("$.a[?(" + "(" * 40, "nests deeper than 32 levels"),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from stepout.asl.resources import RESOURCES
+from stepout.asl.resources import resource_of
 
-HTTP = RESOURCES["arn:aws:states:::http:invoke"]
+HTTP = resource_of("arn:aws:states:::http:invoke")
 CONNECTION = {"ConnectionArn": "arn:aws:events:us-east-1:123456789012:connection/c/u"}
 LEAST: dict[str, Any] = {
     "ApiEndpoint": "https://api.example.com/v1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.asl.around import Around
 
 from stepout.asl.states_error import Failure, StatesError
 from stepout.asl.templates import compile_template, problems
@@ -13,18 +14,8 @@ from stepout.asl.values import Document
 SOURCE = Document({"a": {"b": [1, 2]}, "name": "x", "null": None})
 
 
-class Around:
-    """A context object, and the same 32 bytes for each draw."""
-
-    def context(self) -> Any:
-        return {"State": {"Name": "S"}}
-
-    def draw(self) -> bytes:
-        return bytes(range(32))
-
-
 def evaluate(template: Any) -> Any:
-    return compile_template(template).evaluate(SOURCE, Around())
+    return compile_template(template).evaluate(SOURCE, Around(known={"a": [7]}))
 
 
 @pytest.mark.parametrize(
@@ -34,6 +25,9 @@ def evaluate(template: Any) -> Any:
         ({"v.$": "$"}, {"v": SOURCE.value}),
         ({"v.$": "$$.State.Name"}, {"v": "S"}),
         ({"v.$": "$.null"}, {"v": None}),
+        ({"v.$": "$known"}, {"v": {"a": [7]}}),
+        ({"v.$": "$known.a[0]"}, {"v": 7}),
+        ({"v.$": "States.Array($known.a, $$.State.Name)"}, {"v": [[7], "S"]}),
         ({"v.$": "$.a.b[*]"}, {"v": [1, 2]}),
         ({"v.$": "$.a.b[9]"}, {"v": None}),
         ({"v": "$.name"}, {"v": "$.name"}),

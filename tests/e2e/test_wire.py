@@ -315,8 +315,9 @@ def test_a_definition_with_several_problems_tells_them_all(sfn: SFNClient) -> No
     assert error["Code"] == "InvalidDefinition"
     assert error["Message"] == (
         "Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: Field 'Colour' is not "
-        "supported at /States/A, NOT_SERVED_BY_STEPOUT: stepout does not run the state type "
-        "'Map' yet at /States/C/Type'"
+        "supported at /States/A, SCHEMA_VALIDATION_FAILED: This object should have only one of the "
+        "following fields: [Next, End] at /States/C, SCHEMA_VALIDATION_FAILED: This object should "
+        "have only one of the following fields: [ItemProcessor, Iterator] at /States/C'"
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from stepout.asl.parse import parse
 from stepout.asl.values import Document
 from stepout.engine.execution import Execution
+from stepout.engine.frames import Frame
 from stepout.engine.turn import Run
 from stepout.errors import Fenced, StoreError
 from stepout.journal.memory import MemoryJournal
@@ -34,7 +35,9 @@ async def test_a_run_is_loaded_as_its_last_turn_left_it() -> None:
     stored = await journal.load(RUN.arn)
     assert stored is not None
     assert stored.rev == 1
-    assert stored.frames[""].state == "B"
+    frame = stored.frames[""]
+    assert isinstance(frame, Frame)
+    assert frame.state == "B"
     await journal.commit(RUN.arn, 1, execution.handle([], 0, bytes(32)))
     stored = await journal.load(RUN.arn)
     assert stored is not None

@@ -66,7 +66,7 @@ def make(work: Work | None = None, journal: MemoryJournal | None = None) -> Expr
 async def test_a_run_ends_with_its_output_and_leaves_nothing_behind() -> None:
     journal = MemoryJournal()
     runs = make(journal=journal)
-    outcome = await runs.run(compiled(PASS), run_of())
+    outcome = await runs.run(compiled(PASS, is_express=True), run_of())
     assert outcome.finish.status == "SUCCEEDED"
     assert outcome.finish.output is not None
     assert outcome.finish.output.value == {"x": 1}
@@ -183,7 +183,7 @@ async def test_a_server_that_drains_takes_no_new_runs() -> None:
     runs = make()
     await runs.drain(0)
     with pytest.raises(ShuttingDown):
-        await runs.run(compiled(PASS), run_of())
+        await runs.run(compiled(PASS, is_express=True), run_of())
 
 
 async def test_more_runs_than_the_server_is_willing_to_drive_are_refused(
@@ -237,7 +237,7 @@ async def test_a_run_that_another_has_taken_is_left_quietly() -> None:
 
 async def test_each_run_is_one_line_without_its_data(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "stepout.execution")
-    await make().run(compiled(PASS), run_of(input=Document({"secret": "sesame"})))
+    await make().run(compiled(PASS, is_express=True), run_of(input=Document({"secret": "sesame"})))
     (record,) = caplog.records
     fields = vars(record)["fields"]
     assert fields["status"] == "SUCCEEDED"
@@ -246,4 +246,4 @@ async def test_each_run_is_one_line_without_its_data(caplog: pytest.LogCaptureFi
 
 
 def test_a_definition_is_compiled_once() -> None:
-    assert compiled(PASS) is compiled(PASS)
+    assert compiled(PASS, is_express=True) is compiled(PASS, is_express=True)

@@ -91,6 +91,7 @@ class Server:
         resources.push_async_callback(tokens.close)
         ports = Ports(egress=egress, connections=store.connections, tokens=tokens)
         driver = Driver(journal, build(ports), clock)
+        resources.callback(driver.close)
         self._express = Express(driver, journal, clock)
         authorizer = Authorizer(store.connections, tokens.authorise, clock)
         resources.push_async_callback(authorizer.close)

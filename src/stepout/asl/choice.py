@@ -14,22 +14,15 @@ from typing import Final, TypeAlias
 
 from stepout.asl import jsonpath
 from stepout.asl.jsonpath import Path, PathMiss
+from stepout.asl.queries import typed
 from stepout.asl.rfc3339 import nanoseconds
 from stepout.asl.states_error import RUNTIME, Failure, StatesError
 from stepout.asl.templates import Context, read
 from stepout.asl.values import MISSING, Document, Json, Missing
 
-__all__ = ["COMBINERS", "COMPARISONS", "QUESTIONS", "Rule", "Test", "compile_rule"]
+__all__ = ["COMBINERS", "COMPARISONS", "QUESTIONS", "Test", "compile_condition", "compile_rule"]
 
 Test: TypeAlias = Callable[[Document, Context], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A top-level rule: where to go when the test holds."""
-
-    test: Test
-    next: str
 
 
 Typed: TypeAlias = Callable[[Json], Json | Missing]
@@ -96,15 +89,24 @@ QUESTIONS: Final[Mapping[str, Callable[[Json], bool]]] = {
 COMBINERS: Final = ("And", "Or", "Not")
 
 
+def compile_condition(condition: Json, location: str) -> Test:
+    """The test of a JSONata rule: a literal or an expression that must give a boolean."""
+    test = typed(condition, location, "boolean")
+    return test or (lambda _source, _context: condition is True)
+
+
 def compile_rule(rule: dict[str, Json]) -> Test:
-    """The test of a rule that the checks have passed."""
+    """The test of a JSONPath rule that the checks have passed."""
     for name, combine in _COMBINE.items():
         if name in rule:
             nested = rule[name] if isinstance(rule[name], list) else [rule[name]]
             return combine([compile_rule(inner) for inner in nested])
     variable = jsonpath.compile(rule["Variable"])
-    name = next(field for field in rule if field not in ("Variable", "Next", "Comment"))
+    name = next(field for field in rule if field not in _NO_OPERATORS)
     return _operator(name, rule[name], variable)
+
+
+_NO_OPERATORS: Final = ("Variable", "Next", "Assign", "Comment")
 
 
 def _operator(name: str, operand: Json, variable: Path) -> Test:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from stepout.asl import jsonpath
 from stepout.asl.choice import COMPARISONS, QUESTIONS
@@ -20,17 +20,26 @@ from stepout.asl.values import Json
 from stepout.errors import PathError
 
 __all__ = [
+    "BRANCH",
     "CATCHER",
+    "ITEM_READER",
     "MACHINE",
     "OPERATORS",
+    "PROCESSOR",
+    "PROCESSOR_CONFIG",
+    "READER_CONFIG",
     "RETRIER",
     "RULE",
     "STATES",
     "STATE_TYPES",
     "TOP_RULE",
     "Field",
+    "Language",
     "Shape",
 ]
+
+Queries = Literal["none", "instead", "only", "anywhere"]
+"""No JSONata; one instead of a number or text; nothing but one among texts; at any depth."""
 
 Verdict: TypeAlias = Callable[[Json], str | None]
 """What is wrong with a field's value, or None."""
@@ -42,11 +51,16 @@ MAX_DELAY_SECONDS: Final = 31_622_400
 """The largest MaxDelaySeconds (developer guide, concepts-error-handling)."""
 
 
+Language = Literal["JSONPath", "JSONata"]
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     verdict: Verdict
-    is_served: bool = True
-    """False where AWS accepts the field and stepout does not run it yet."""
+    language: Language | None = None
+    """The only query language that knows the field."""
+    queries: Queries = "none"
+    """Which JSONata the field may hold in a state of that language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +111,7 @@ def _names(value: Json) -> str | None:
     return _filled_list(value)
 
 
-def _integer(minimum: int, maximum: int) -> Verdict:
+def _integer(minimum: int, maximum: int | None) -> Verdict:
     def verdict(value: Json) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int):
             return "Expected value of type Integer"
@@ -106,11 +120,11 @@ def _integer(minimum: int, maximum: int) -> Verdict:
     return verdict
 
 
-def _number(minimum: float) -> Verdict:
+def _number(minimum: float, maximum: float | None = None) -> Verdict:
     def verdict(value: Json) -> str | None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return "Expected value of type Number"
-        return _within(value, minimum, None)
+        return _within(value, minimum, maximum)
 
     return verdict
 
@@ -183,28 +197,62 @@ def _any_number(value: Json) -> str | None:
     return None if is_number else "Expected value of type Number"
 
 
+def _items(value: Json) -> str | None:
+    """An array, or (at the level of the language) an expression that gives one."""
+    return None if isinstance(value, list) else "Expected value of type [ARRAY]"
+
+
+def _items_path(value: Json) -> str | None:
+    return "Value must be a valid JSONPath." if value is None else _path(value)
+
+
+_LABEL_FORBIDDEN: Final = re.compile(r"[\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]")
+
+
+def _label(value: Json) -> str | None:
+    if not isinstance(value, str):
+        return _text(value)
+    if not value:
+        return "Label cannot be empty"
+    if len(value) > MAX_LABEL:
+        return f"Label cannot exceed {MAX_LABEL} characters"
+    found = _LABEL_FORBIDDEN.search(value)
+    return f"Label contains invalid character: {found[0]!r}" if found else None
+
+
+MAX_LABEL: Final = 40
+"""Characters of a distributed Map's label (developer guide, state-map-distributed)."""
+
 _ANY = Field(_anything)
 _TEXT = Field(_text)
-_PATH = Field(_path)
-_SECONDS = _integer(1, MAX_SECONDS)
+_MAPPING = Field(_mapping)
+_PATH = Field(_path, "JSONPath")
+_REFERENCE = Field(_reference_path, "JSONPath")
+_SECONDS = Field(_integer(1, MAX_SECONDS), queries="instead")
+_COUNT = Field(_integer(0, None), queries="instead")
+_PERCENTAGE = Field(_number(0, 100), queries="instead")
+_TEMPLATE = Field(_mapping, "JSONPath")
+_ASSIGN = Field(_mapping, queries="anywhere")
+_OUTPUT = Field(_anything, "JSONata", "anywhere")
+_ARGUMENTS = Field(_anything, "JSONata", "anywhere")
+_PARAMETERS = Field(_anything, "JSONPath")
 
 _EVERY_STATE: Final[Mapping[str, Field]] = {
     "Type": _ANY,
     "Comment": _TEXT,
     "QueryLanguage": Field(_one_of("JSONPath", "JSONata")),
 }
-_FLOW: Final[Mapping[str, Field]] = {"InputPath": _PATH, "OutputPath": _PATH}
+_FLOW: Final[Mapping[str, Field]] = {"InputPath": _PATH, "OutputPath": _PATH, "Output": _OUTPUT}
 _RESULT: Final[Mapping[str, Field]] = {
-    "Parameters": _ANY,
-    "ResultPath": Field(_result_path),
+    "Parameters": _PARAMETERS,
+    "ResultPath": Field(_result_path, "JSONPath"),
 }
-_NEXT: Final[Mapping[str, Field]] = {"Next": _TEXT, "End": Field(_boolean)}
+_NEXT: Final[Mapping[str, Field]] = {"Next": _TEXT, "End": Field(_boolean), "Assign": _ASSIGN}
 _RECOVERY: Final[Mapping[str, Field]] = {
+    "ResultSelector": _TEMPLATE,
     "Retry": Field(_optional_list),
     "Catch": Field(_optional_list),
 }
-_LATER: Final = Field(_anything, is_served=False)
-"""Variables and JSONata: in every state but Fail."""
 
 _WAITS: Final = ("SecondsPath", "Seconds", "TimestampPath", "Timestamp")
 
@@ -220,6 +268,49 @@ MACHINE: Final = Shape(
     required=("States", "StartAt"),
 )
 
+BRANCH: Final = Shape(
+    fields={"StartAt": _TEXT, "States": Field(_filled_mapping), "Comment": _TEXT},
+    required=("States", "StartAt"),
+)
+"""A branch of a Parallel."""
+
+PROCESSOR: Final = Shape(
+    fields={**BRANCH.fields, "ProcessorConfig": _MAPPING}, required=BRANCH.required
+)
+"""The ItemProcessor of a Map; Iterator is its older name."""
+
+PROCESSOR_CONFIG: Final = Shape(
+    fields={
+        "Mode": Field(_one_of("INLINE", "DISTRIBUTED")),
+        "ExecutionType": Field(_one_of("STANDARD", "EXPRESS")),
+    }
+)
+
+ITEM_READER: Final = Shape(
+    fields={
+        "Resource": _TEXT,
+        "ReaderConfig": _MAPPING,
+        "Parameters": _PARAMETERS,
+        "Arguments": _ARGUMENTS,
+    },
+    required=("Resource",),
+)
+
+READER_CONFIG: Final = Shape(
+    fields={
+        "InputType": Field(_one_of("CSV", "JSON", "JSONL", "PARQUET", "MANIFEST")),
+        "Transformation": Field(_one_of("NONE", "LOAD_AND_FLATTEN")),
+        "ManifestType": Field(_one_of("ATHENA_DATA", "S3_INVENTORY")),
+        "CSVDelimiter": Field(_one_of("COMMA", "PIPE", "SEMICOLON", "SPACE", "TAB")),
+        "CSVHeaderLocation": Field(_one_of("FIRST_ROW", "GIVEN")),
+        "CSVHeaders": Field(_names),
+        "ItemsPointer": _TEXT,
+        "MaxItems": Field(_integer(0, 100_000_000), queries="instead"),
+        "MaxItemsPath": _REFERENCE,
+    },
+    at_most_one_of=(("MaxItems", "MaxItemsPath"),),
+)
+
 STATES: Final[Mapping[str, Shape]] = {
     "Task": Shape(
         fields={
@@ -229,19 +320,19 @@ STATES: Final[Mapping[str, Shape]] = {
             **_NEXT,
             **_RECOVERY,
             "Resource": _TEXT,
-            "ResultSelector": Field(_mapping),
-            "TimeoutSeconds": Field(_SECONDS),
-            "TimeoutSecondsPath": Field(_reference_path),
-            "HeartbeatSeconds": Field(_SECONDS, is_served=False),
-            "HeartbeatSecondsPath": Field(_reference_path, is_served=False),
-            "Arguments": _LATER,
-            "Output": _LATER,
-            "Assign": _LATER,
-            "Credentials": _LATER,
+            "Arguments": _ARGUMENTS,
+            "TimeoutSeconds": _SECONDS,
+            "TimeoutSecondsPath": _REFERENCE,
+            "HeartbeatSeconds": _SECONDS,
+            "HeartbeatSecondsPath": _REFERENCE,
+            "Credentials": Field(_mapping, queries="anywhere"),
         },
         required=("Resource",),
         one_of=(("Next", "End"),),
-        at_most_one_of=(("TimeoutSeconds", "TimeoutSecondsPath"),),
+        at_most_one_of=(
+            ("TimeoutSeconds", "TimeoutSecondsPath"),
+            ("HeartbeatSeconds", "HeartbeatSecondsPath"),
+        ),
     ),
     "Pass": Shape(
         fields={
@@ -249,9 +340,7 @@ STATES: Final[Mapping[str, Shape]] = {
             **_FLOW,
             **_RESULT,
             **_NEXT,
-            "Result": _ANY,
-            "Output": _LATER,
-            "Assign": _LATER,
+            "Result": Field(_anything, "JSONPath"),
         },
         one_of=(("Next", "End"),),
     ),
@@ -260,12 +349,10 @@ STATES: Final[Mapping[str, Shape]] = {
             **_EVERY_STATE,
             **_FLOW,
             **_NEXT,
-            "Seconds": Field(_integer(0, MAX_SECONDS)),
-            "SecondsPath": Field(_reference_path),
-            "Timestamp": Field(_timestamp),
-            "TimestampPath": Field(_reference_path),
-            "Output": _LATER,
-            "Assign": _LATER,
+            "Seconds": Field(_integer(0, MAX_SECONDS), queries="instead"),
+            "SecondsPath": _REFERENCE,
+            "Timestamp": Field(_timestamp, queries="instead"),
+            "TimestampPath": _REFERENCE,
         },
         one_of=(("Next", "End"),),
         at_most_one_of=(_WAITS,),
@@ -277,21 +364,64 @@ STATES: Final[Mapping[str, Shape]] = {
             **_FLOW,
             "Choices": Field(_filled_list),
             "Default": _TEXT,
-            "Output": _LATER,
-            "Assign": _LATER,
+            "Assign": _ASSIGN,
         },
         required=("Choices",),
     ),
-    "Succeed": Shape(fields={**_EVERY_STATE, **_FLOW, "Output": _LATER}),
+    "Succeed": Shape(fields={**_EVERY_STATE, **_FLOW}),
     "Fail": Shape(
         fields={
             **_EVERY_STATE,
-            "Error": _TEXT,
-            "Cause": _TEXT,
-            "ErrorPath": Field(_text_path),
-            "CausePath": Field(_text_path),
+            "Error": Field(_text, queries="anywhere"),
+            "Cause": Field(_text, queries="anywhere"),
+            "ErrorPath": Field(_text_path, "JSONPath"),
+            "CausePath": Field(_text_path, "JSONPath"),
         },
         at_most_one_of=(("Error", "ErrorPath"), ("Cause", "CausePath")),
+    ),
+    "Parallel": Shape(
+        fields={
+            **_EVERY_STATE,
+            **_FLOW,
+            **_RESULT,
+            **_NEXT,
+            **_RECOVERY,
+            "Branches": Field(_filled_list),
+            "Arguments": _ARGUMENTS,
+        },
+        required=("Branches",),
+        one_of=(("Next", "End"),),
+    ),
+    "Map": Shape(
+        fields={
+            **_EVERY_STATE,
+            **_FLOW,
+            **_RESULT,
+            **_NEXT,
+            **_RECOVERY,
+            "ItemProcessor": _MAPPING,
+            "Iterator": _MAPPING,
+            "ItemsPath": Field(_items_path, "JSONPath"),
+            "Items": Field(_items, "JSONata", "only"),
+            "ItemSelector": Field(_anything, queries="anywhere"),
+            "MaxConcurrency": _COUNT,
+            "MaxConcurrencyPath": _REFERENCE,
+            "ItemReader": _MAPPING,
+            "ItemBatcher": _MAPPING,
+            "ResultWriter": _MAPPING,
+            "ToleratedFailureCount": _COUNT,
+            "ToleratedFailureCountPath": _REFERENCE,
+            "ToleratedFailurePercentage": _PERCENTAGE,
+            "ToleratedFailurePercentagePath": _REFERENCE,
+            "Label": Field(_label),
+        },
+        one_of=(("Next", "End"), ("ItemProcessor", "Iterator")),
+        at_most_one_of=(
+            ("ItemSelector", "Parameters"),
+            ("MaxConcurrency", "MaxConcurrencyPath"),
+            ("ToleratedFailureCount", "ToleratedFailureCountPath"),
+            ("ToleratedFailurePercentage", "ToleratedFailurePercentagePath"),
+        ),
     ),
 }
 
@@ -321,22 +451,25 @@ _BY_TYPE: Final[Mapping[str, Verdict]] = {
 
 OPERATORS: Final[Mapping[str, Field]] = {
     **{
-        name: Field(next(verdict for kind, verdict in _BY_TYPE.items() if name.startswith(kind)))
+        name: Field(
+            next(verdict for kind, verdict in _BY_TYPE.items() if name.startswith(kind)),
+            "JSONPath",
+        )
         for name in COMPARISONS
     },
-    **{f"{name}Path": Field(_path) for name in COMPARISONS},
-    **{name: Field(_boolean) for name in (*QUESTIONS, "IsPresent")},
-    "StringMatches": _TEXT,
+    **{f"{name}Path": _PATH for name in COMPARISONS},
+    **{name: Field(_boolean, "JSONPath") for name in (*QUESTIONS, "IsPresent")},
+    "StringMatches": Field(_text, "JSONPath"),
 }
 """Operators of Choice; a rule has exactly one."""
 
 RULE: Final = Shape(
     fields={
-        "And": Field(_filled_list),
-        "Or": Field(_filled_list),
-        "Not": Field(_mapping),
-        "Variable": Field(_path),
-        "Condition": _LATER,
+        "And": Field(_filled_list, "JSONPath"),
+        "Or": Field(_filled_list, "JSONPath"),
+        "Not": Field(_mapping, "JSONPath"),
+        "Variable": _PATH,
+        "Condition": Field(_boolean, "JSONata", "instead"),
         "Comment": _TEXT,
         **OPERATORS,
     },
@@ -345,7 +478,7 @@ RULE: Final = Shape(
 """A rule inside another; one at the top has a Next too."""
 
 TOP_RULE: Final = Shape(
-    fields={**RULE.fields, "Next": _TEXT, "Assign": _LATER, "Output": _LATER},
+    fields={**RULE.fields, "Next": _TEXT, "Assign": _ASSIGN, "Output": _OUTPUT},
     required=("Next",),
     at_most_one_of=RULE.at_most_one_of,
 )
@@ -354,10 +487,10 @@ CATCHER: Final = Shape(
     fields={
         "ErrorEquals": Field(_names),
         "Next": _TEXT,
-        "ResultPath": Field(_result_path),
+        "ResultPath": Field(_result_path, "JSONPath"),
         "Comment": _TEXT,
-        "Output": _LATER,
-        "Assign": _LATER,
+        "Output": _OUTPUT,
+        "Assign": _ASSIGN,
     },
     required=("ErrorEquals", "Next"),
 )

@@ -98,6 +98,7 @@ _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,3})?", re.ASCII)
 _QUOTED: Final = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
 _OPERATOR: Final = re.compile("|".join(sorted(OPERATORS, key=len, reverse=True)))
 _CONSTANT: Final = re.compile(r"(true|false|null)\b")
+_BARE: Final = re.compile(r"[^\W\d][\w-]*")
 _CONSTANTS: Final[Mapping[str, Json]] = {"true": True, "false": False, "null": None}
 _ESCAPES: Final = (re.compile(r"\\(['\\])"), re.compile(r"\\([\"\\])"))
 """In single and in double quotes: the quote itself and the backslash; before anything else a
@@ -234,8 +235,15 @@ class _Parser:
             return _CONSTANTS[word[0]]
         number = self._match(_NUMBER)
         if number is None:
-            raise self._error("a path or a constant")
+            return self._bare()
         return float(number[0]) if number[1] or number[2] else int(number[0][:400])
+
+    def _bare(self) -> str:
+        """A word without quotes is a text; deployed machines have them."""
+        word = self._match(_BARE)
+        if word is None:
+            raise self._error("a path or a constant")
+        return word[0]
 
     def _quoted(self) -> str:
         self._skip()

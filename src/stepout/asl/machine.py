@@ -1,4 +1,8 @@
-"""A compiled state machine: frozen, shared by all executions of a revision."""
+"""A compiled state machine: frozen, shared by all executions of a revision.
+
+All states stand in one table, those of branches and item processors too: a name is unique in the
+whole machine.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from stepout.asl.choice import Rule
-from stepout.asl.intrinsics import FunctionCall
+from stepout.asl.choice import Test
+from stepout.asl.fields import Language
+from stepout.asl.flow import Exit
 from stepout.asl.jsonpath import Path
 from stepout.asl.resources import Resource
+from stepout.asl.settings import Setting
 from stepout.asl.templates import Template
 from stepout.asl.values import Json, Missing
 
@@ -17,31 +23,18 @@ __all__ = [
     "Catcher",
     "Choice",
     "Fail",
-    "Flow",
     "Kind",
     "Machine",
+    "Map",
+    "Parallel",
     "Pass",
     "Retrier",
+    "Rule",
     "State",
     "Succeed",
     "Task",
-    "Text",
     "Wait",
 ]
-
-Text: TypeAlias = str | Path | FunctionCall | None
-"""A literal text, a path or a call that gives one, or nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """Input and output processing of a JSONPath state; None stands for `null`, or not given."""
-
-    input_path: Path | None
-    parameters: Template | None
-    result_selector: Template | None
-    result_path: Path | None
-    output_path: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,7 @@ class Retrier:
 class Catcher:
     errors: tuple[str, ...]
     next: str
-    result_path: Path | None
+    exit: Exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +63,11 @@ class Pass:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """`timeout` is in seconds, a path to them, or None for no limit of its own."""
+    """`timeout` and `heartbeat` are in seconds, or None for no limit of its own."""
 
     resource: Resource
-    timeout: int | Path | None
+    timeout: Setting[int | None] = None
+    heartbeat: Setting[int | None] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +77,25 @@ class Succeed:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    error: Text
-    cause: Text
+    error: Setting[str | None]
+    cause: Setting[str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Exactly one is set: seconds or a path to them, or a timestamp (ns) or a path to one."""
+    """Seconds, or a timestamp in nanoseconds since the epoch."""
 
-    seconds: int | Path | None = None
-    timestamp: int | Path | None = None
+    seconds: Setting[int | None] = None
+    timestamp: Setting[int | None] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A top-level rule of a Choice: where to go when the test holds."""
+
+    test: Test
+    next: str
+    exit: Exit
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,40 @@ class Choice:
     default: str | None
 
 
-Kind: TypeAlias = Pass | Task | Wait | Choice | Succeed | Fail
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """The first state of each branch."""
+
+    branches: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """The first state of an iteration, the items, and how much may run or fail at once."""
+
+    start_at: str
+    items: Items
+    item_selector: Template | None
+    concurrency: Setting[int | None]
+    """0 and None: as many as the service allows."""
+    tolerated_count: Setting[int | None]
+    tolerated_percentage: Setting[float | None]
+    is_distributed: bool = False
+    is_read: bool = False
+    """Its items come from an ItemReader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Where a Map's items come from: a path (JSONPath) or a field (JSONata); or the input."""
+
+    path: Path | None = None
+    field: Template | None = None
+    text: str = ""
+    """The field's expression, for messages; empty where it is a literal array."""
+
+
+Kind: TypeAlias = Pass | Task | Wait | Choice | Succeed | Fail | Parallel | Map
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +149,13 @@ class State:
     name: str
     type: str
     kind: Kind
-    flow: Flow
+    input_path: Path | None
+    """`$` in JSONata; None for `null`."""
+    arguments: Template | None
+    """Parameters or Arguments."""
+    exit: Exit
     next: str | None
+    language: Language = "JSONPath"
     retry: tuple[Retrier, ...] = ()
     catch: tuple[Catcher, ...] = ()
 

@@ -1,4 +1,9 @@
-"""Resources that a Task may name: what each checks of its arguments, before and while it runs."""
+"""Resources that a Task may name: what each checks of its arguments, before and while it runs.
+
+Those of the HTTP Task are checked in full. Any other integration of AWS is a resource as well, so
+that its machines are accepted and can be run with mocks; of their arguments only those are asked
+for that AWS asks for when a machine is created.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from stepout.asl.integrations import Form, Pattern, Style, form_of
+from stepout.asl.queries import expression
 from stepout.asl.values import Json, dumps
 
-__all__ = ["RESOURCES", "Resource"]
+__all__ = ["Resource", "resource_of"]
 
 Messages: TypeAlias = Iterator[str]
 Check: TypeAlias = Callable[[Json], Messages]
@@ -19,14 +26,16 @@ Check: TypeAlias = Callable[[Json], Messages]
 class Resource:
     """A service integration as the language knows it; `tasks` performs it.
 
-    `type` and `name` are those of history events. `check_template` sees the definition's
-    Parameters, `check_arguments` the resolved ones; `shown` puts resolved arguments into the order
-    in which AWS prints them.
+    `type`, `name` and `style` are those of history events. `check_template` sees the definition's
+    Parameters or Arguments, `check_arguments` the resolved ones; `shown` puts resolved arguments
+    into the order in which AWS prints them.
     """
 
     arn: str
+    style: Style
     type: str
     name: str
+    pattern: Pattern
     check_template: Callable[[dict[str, Json]], Sequence[str]]
     check_arguments: Callable[[Json], Sequence[str]]
     shown: Callable[[Json], Json]
@@ -106,11 +115,17 @@ def _http_template(parameters: dict[str, Json]) -> list[str]:
         for name in foreseen
         if name not in _HTTP_FIELDS
     ]
+    endpoint = foreseen.get("ApiEndpoint")
+    if isinstance(endpoint, str) and "://" not in endpoint:
+        # AWS accepts such a text when a machine is created, and fails when the Task runs.
+        foreseen["ApiEndpoint"] = _UNKNOWN
     return [*unknown, *_http_arguments(foreseen)]
 
 
 def _foreseen(template: Json) -> Json:
     """What a template will give, as far as it is known before it runs."""
+    if isinstance(template, str) and expression(template) is not None:
+        return _UNKNOWN
     if isinstance(template, list):
         return [_foreseen(item) for item in template]
     if not isinstance(template, dict):
@@ -124,12 +139,15 @@ def _foreseen(template: Json) -> Json:
 def _http_arguments(arguments: Json) -> list[str]:
     if not isinstance(arguments, dict):
         return ["The Parameters must be an object"]
-    missing = [
+    return [*_missing(arguments, _HTTP_REQUIRED), *_wrong(arguments, _HTTP_CHECKS)]
+
+
+def _missing(arguments: dict[str, Json], required: Sequence[tuple[str, ...]]) -> list[str]:
+    return [
         f"The field '{group[0]}' is required but was missing"
-        for group in _HTTP_REQUIRED
+        for group in required
         if arguments.keys().isdisjoint(group)
     ]
-    return [*missing, *_wrong(arguments, _HTTP_CHECKS)]
 
 
 def _wrong(value: dict[str, Json], checks: Mapping[str, Check]) -> Messages:
@@ -254,14 +272,59 @@ def _bucket(text: str) -> int:
     return (code ^ code >> 16) & 15
 
 
-_HTTP: Final = Resource(
-    arn="arn:aws:states:::http:invoke",
-    type="http",
-    name="invoke",
-    check_template=_http_template,
-    check_arguments=_http_arguments,
-    shown=_in_java_order,
-)
+# --- All resources ------------------------------------------------------------------------------
 
-RESOURCES: Final[Mapping[str, Resource]] = {_HTTP.arn: _HTTP}
-"""ARN of a Task's Resource → what the language knows of it."""
+_REQUIRED: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    "lambda:invoke": (("FunctionName",),),
+    "sqs:sendMessage": (("QueueUrl",), ("MessageBody",)),
+    "sns:publish": (("Message",),),
+    "dynamodb:getItem": (("TableName",), ("Key",)),
+    "dynamodb:putItem": (("TableName",), ("Item",)),
+    "dynamodb:updateItem": (("TableName",), ("Key",)),
+    "dynamodb:deleteItem": (("TableName",), ("Key",)),
+    "states:startExecution": (("StateMachineArn",),),
+    "events:putEvents": (("Entries",),),
+    "ecs:runTask": (("TaskDefinition",),),
+    "glue:startJobRun": (("JobName",),),
+}
+"""Fields whose absence AWS refuses when a machine is created (measured on AWS)."""
+
+
+def resource_of(arn: str) -> Resource:
+    """The resource of an ARN that `form_of` knows; raises `KeyError` for any other."""
+    form = form_of(arn)
+    if form is None:
+        raise KeyError(arn)
+    if form.service == "http:invoke":
+        return _resource(arn, form, _http_template, _http_arguments, _in_java_order)
+    required = _REQUIRED.get(form.service, ())
+    return _resource(
+        arn, form, lambda template: _missing(_foreseen(template), required), _accept, _as_given
+    )
+
+
+def _resource(
+    arn: str,
+    form: Form,
+    check_template: Callable[[dict[str, Json]], Sequence[str]],
+    check_arguments: Callable[[Json], Sequence[str]],
+    shown: Callable[[Json], Json],
+) -> Resource:
+    return Resource(
+        arn=arn,
+        style=form.style,
+        type=form.type,
+        name=form.name,
+        pattern=form.pattern,
+        check_template=check_template,
+        check_arguments=check_arguments,
+        shown=shown,
+    )
+
+
+def _accept(_arguments: Json) -> Sequence[str]:
+    return ()
+
+
+def _as_given(arguments: Json) -> Json:
+    return arguments

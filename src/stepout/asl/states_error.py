@@ -7,6 +7,8 @@ from typing import Final
 
 __all__ = [
     "DATA_LIMIT_EXCEEDED",
+    "HEARTBEAT_TIMEOUT",
+    "QUERY_EVALUATION_ERROR",
     "RUNTIME",
     "TIMEOUT",
     "Failure",
@@ -17,6 +19,8 @@ __all__ = [
 
 RUNTIME: Final = "States.Runtime"
 TIMEOUT: Final = "States.Timeout"
+HEARTBEAT_TIMEOUT: Final = "States.HeartbeatTimeout"
+QUERY_EVALUATION_ERROR: Final = "States.QueryEvaluationError"
 DATA_LIMIT_EXCEEDED: Final = "States.DataLimitExceeded"
 
 
@@ -26,27 +30,35 @@ class StatesError:
 
     error: str
     cause: str | None = None
+    alias: str | None = None
+    """Another name by which retriers and catchers know it: a missed heartbeat is a time-out too."""
 
 
 class Failure(Exception):
-    """Leaves the evaluation of a state early; the engine turns it into its `StatesError`."""
+    """Leaves the evaluation of a state early; the engine turns it into its `StatesError`.
 
-    def __init__(self, error: StatesError) -> None:
+    `location` is the field whose JSONata failed, such as `Arguments/FunctionName`.
+    """
+
+    def __init__(self, error: StatesError, location: str | None = None) -> None:
         self.error = error
+        self.location = location
         super().__init__(error.error)
 
 
-def matches(names: tuple[str, ...], error: str) -> bool:
+def matches(names: tuple[str, ...], failed: StatesError) -> bool:
     """Whether a retrier's or catcher's ErrorEquals names this error.
 
     States.Runtime is never retried or caught, not even by its own name. States.ALL catches
     States.DataLimitExceeded of a task's result, which the documents deny and recordings show
     (of a state's output it is never asked: that fails the execution).
     """
+    error = failed.error
     if error == RUNTIME:
         return False
     return (
         error in names
+        or failed.alias in names
         or "States.ALL" in names
         or ("States.TaskFailed" in names and error != TIMEOUT)
     )

@@ -30,8 +30,19 @@ __all__ = [
 class Context(Draws, Protocol):
     """What an evaluation may ask for besides its source."""
 
+    @property
+    def is_inline(self) -> bool:
+        """Whether the event loop waits for the evaluation."""
+
+    @property
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+
     def context(self) -> Json:
         """The context object (`$$`)."""
+
+    def variable(self, name: str) -> Document | None:
+        """The value of a variable, where it is assigned."""
 
 
 _Evaluate: TypeAlias = Callable[[Document, Context], Json]
@@ -62,8 +73,15 @@ def problems(template: Json) -> Iterator[str]:
 
 
 def read(path: Path, source: Document, context: Context) -> Json:
-    """The value of a path in the input or the context object; raises `PathMiss`."""
-    return path.read(context.context() if path.root == "$$" else source.value)
+    """The value of a path in the input, the context object or a variable; raises `PathMiss`."""
+    if path.root == "$":
+        return path.read(source.value)
+    if path.root == "$$":
+        return path.read(context.context())
+    variable = context.variable(path.root[1:])
+    if variable is None:
+        raise PathMiss(f"The variable {path.root} is not assigned")
+    return path.read(variable.value)
 
 
 def _object_problems(template: dict[str, Json]) -> Iterator[str]:

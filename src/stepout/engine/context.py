@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stepout.asl.machine import State, Task
+from stepout.asl.machine import Map, Parallel, State, Task
 from stepout.asl.values import Json
 from stepout.aws.timestamps import iso_8601
 from stepout.engine.frames import Frame
@@ -11,11 +11,18 @@ from stepout.engine.turn import Run
 __all__ = ["context_object"]
 
 
-def context_object(run: Run, frame: Frame, state: State) -> Json:
+def context_object(
+    run: Run,
+    frame: Frame,
+    state: State,
+    item: tuple[int, Json] | None = None,
+    token: str | None = None,
+) -> Json:
     """What `$$` shows while the state works.
 
     Members as recorded on AWS: an Express execution has no RedriveCount, and only states that can
-    be retried have a RetryCount.
+    be retried have a RetryCount. `item` is the index and value of the Map's item that the state
+    works for, `token` that of a callback.
     """
     execution = {
         "Id": run.arn,
@@ -27,7 +34,16 @@ def context_object(run: Run, frame: Frame, state: State) -> Json:
     if not run.is_express:
         execution["RedriveCount"] = 0
     current: dict[str, Json] = {"EnteredTime": iso_8601(frame.entered_at), "Name": state.name}
-    if isinstance(state.kind, Task):
+    if isinstance(state.kind, Task | Parallel | Map):
         current["RetryCount"] = sum(frame.attempts)
     machine = {"Id": run.machine_arn, "Name": run.machine_name}
-    return {"Execution": execution, "State": current, "StateMachine": machine}
+    context: dict[str, Json] = {
+        "Execution": execution,
+        "State": current,
+        "StateMachine": machine,
+    }
+    if item is not None:
+        context["Map"] = {"Item": {"Index": item[0], "Value": item[1], "Source": "STATE_DATA"}}
+    if token is not None:
+        context["Task"] = {"Token": token}
+    return context

@@ -13,7 +13,10 @@ a turn and only then performs its commands; their answers come back as inputs.
 - A command id is never used twice and leads back to its frame (`"12@"` + frame id). An answer to
   an id that is not open any more is dropped: it lost a race against a time-out or a stop.
 - A turn makes at most `budget` steps into states; then `more` is true and the caller should look
-  after others, and take what has come in, before `handle([])`.
+  after others, and take what has come in, before `handle([])`. Frames take turns in the order in
+  which they became ready.
+- An evaluation that does not fit the event loop raises `NeedsTime` out of a turn that is inline;
+  the execution is as it was, and the caller repeats the call elsewhere, with `is_inline` false.
 - After every turn: store `meta` and the changed frames, `restore`, go on → same result, same
   history.
 """
@@ -25,11 +28,11 @@ from typing import Final
 
 from stepout.asl.machine import Machine
 from stepout.asl.states_error import TIMEOUT, StatesError
-from stepout.engine import history, states
+from stepout.engine import children, history, states
 from stepout.engine.commands import Finish, Timer
 from stepout.engine.entropy import Entropy
-from stepout.engine.frames import ROOT, Frame
-from stepout.engine.inputs import Fired, Input, Stop
+from stepout.engine.frames import ROOT, Frame, Stored
+from stepout.engine.inputs import Fired, Heartbeat, Input, Stop
 from stepout.engine.turn import Draft, Meta, Run, Turn
 
 __all__ = ["BUDGET", "Execution"]
@@ -41,30 +44,41 @@ BUDGET: Final = 100
 class Execution:
     """The state of one run of a machine."""
 
-    __slots__ = ("_frames", "_machine", "_meta", "_run")
+    __slots__ = ("_frames", "_machine", "_meta", "_ready", "_run")
 
-    def __init__(self, machine: Machine, run: Run, meta: Meta, frames: Mapping[str, Frame]) -> None:
+    def __init__(
+        self, machine: Machine, run: Run, meta: Meta, frames: Mapping[str, Stored]
+    ) -> None:
         self._machine = machine
         self._run = run
         self._meta = meta
         self._frames = dict(frames)
+        self._ready = _ready(frames)
 
     @classmethod
     def start(
-        cls, machine: Machine, run: Run, now: int, entropy: bytes, budget: int = BUDGET
+        cls,
+        machine: Machine,
+        run: Run,
+        now: int,
+        entropy: bytes,
+        budget: int = BUDGET,
+        *,
+        is_inline: bool = True,
     ) -> tuple[Execution, Turn]:
         """Begin an execution; `now` in milliseconds since the epoch, `entropy` 32 bytes."""
+        execution = cls(machine, run, Meta(), {})
+        draft = execution._draft(now, entropy, budget, is_inline=is_inline)
         root = Frame(state=machine.start_at, input=run.input)
-        execution = cls(machine, run, Meta(), {ROOT: root})
-        draft = execution._draft(now, entropy, budget)
-        draft.changed[ROOT] = root.copy()
+        draft.put(ROOT, root)
+        draft.make_ready(ROOT, root, machine.start_at)
         draft.note(0, "ExecutionStarted", lambda: history.started(run.input, run.role_arn))
         execution._set_deadline(draft)
         return execution, execution._install(draft)
 
     @classmethod
     def restore(
-        cls, machine: Machine, run: Run, meta: Meta, frames: Mapping[str, Frame]
+        cls, machine: Machine, run: Run, meta: Meta, frames: Mapping[str, Stored]
     ) -> Execution:
         """An execution as its last committed turn left it."""
         return cls(machine, run, meta, frames)
@@ -74,26 +88,36 @@ class Execution:
         return self._meta.is_finished
 
     def handle(
-        self, inputs: Iterable[Input], now: int, entropy: bytes, budget: int = BUDGET
+        self,
+        inputs: Iterable[Input],
+        now: int,
+        entropy: bytes,
+        budget: int = BUDGET,
+        *,
+        is_inline: bool = True,
     ) -> Turn:
-        """Take inputs and go on as far as possible within the budget."""
-        draft = self._draft(now, entropy, budget)
+        """Take inputs and go on as far as possible within the budget; raises `NeedsTime`."""
+        draft = self._draft(now, entropy, budget, is_inline=is_inline)
         for item in inputs:
             if draft.is_finished:
                 break
             self._take(draft, item)
         return self._install(draft)
 
-    def _draft(self, now: int, entropy: bytes, budget: int) -> Draft:
+    def _draft(self, now: int, entropy: bytes, budget: int, *, is_inline: bool) -> Draft:
         return Draft(
             machine=self._machine,
             run=self._run,
             now=now,
             entropy=Entropy(entropy),
             budget=budget,
+            is_inline=is_inline,
             base=self._frames,
+            ready=[*self._ready],
             event_count=self._meta.events,
             command_count=self._meta.commands,
+            readied=self._meta.readied,
+            variable_bytes=self._meta.variable_bytes,
             deadline=self._meta.deadline,
             is_finished=self._meta.is_finished,
         )
@@ -115,9 +139,14 @@ class Execution:
             frame_id = item.id.partition("@")[2]
             frame = draft.frame(frame_id)
             purpose = frame.open.get(item.id) if frame else None
-            if frame is not None and purpose is not None:
-                draft.close(frame, item.id)
-                states.resume(draft, frame_id, frame, purpose, item)
+            if frame is None or purpose is None:
+                return
+            if isinstance(item, Heartbeat):
+                states.beat(draft, frame_id, frame)
+                return
+            draft.close(frame, item.id)
+            states.resume(draft, frame_id, frame, purpose, item)
+            children.look_after(draft)
 
     def _stop(self, draft: Draft, stop: Stop) -> None:
         draft.note(0, "ExecutionAborted", lambda: history.failure(stop.error))
@@ -137,23 +166,33 @@ class Execution:
         for frame_id in turn.removed:
             self._frames.pop(frame_id, None)
         self._frames.update(turn.changed)
+        self._ready = draft.ready
         self._meta = turn.meta
         return turn
 
     def _advance(self, draft: Draft) -> bool:
         """Whether a state is still to be entered when the budget is used up."""
-        while not draft.is_finished:
-            frame_id = self._ready(draft)
-            if frame_id is None:
-                return False
-            if draft.budget == 0:
-                return True
-            draft.budget -= 1
+        done = 0
+        while done < len(draft.ready) and draft.budget > 0:
+            number, frame_id = draft.ready[done]
+            done += 1
             frame = draft.frame(frame_id)
-            if frame is not None:
-                states.enter(draft, frame_id, frame)
-        return False
+            # A frame that was cancelled meanwhile is gone, or is another one that waits its turn.
+            if frame is None or frame.ready != number:
+                continue
+            draft.budget -= 1
+            states.enter(draft, frame_id, frame)
+            children.look_after(draft)
+            if draft.is_finished:
+                return False
+        del draft.ready[:done]
+        return bool(draft.ready)
 
-    def _ready(self, draft: Draft) -> str | None:
-        frame = draft.changed.get(ROOT) or self._frames.get(ROOT)
-        return ROOT if frame is not None and frame.is_ready else None
+
+def _ready(frames: Mapping[str, Stored]) -> list[tuple[int, str]]:
+    """The frames whose states are to be entered, in their order."""
+    return sorted(
+        (stored.ready, frame_id)
+        for frame_id, stored in frames.items()
+        if isinstance(stored, Frame) and stored.ready
+    )

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from stepout.asl.states_error import StatesError
 from stepout.asl.values import Json
 
-__all__ = ["Done", "Failed", "Fired", "Input", "Stop"]
+__all__ = ["Done", "Failed", "Fired", "Heartbeat", "Input", "Stop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The work of a Call is alive."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Fired:
     """A Timer is due."""
 
@@ -41,4 +48,4 @@ class Stop:
     error: StatesError | None = None
 
 
-Input: TypeAlias = Done | Failed | Fired | Stop
+Input: TypeAlias = Done | Failed | Heartbeat | Fired | Stop

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from stepout.asl.machine import Retrier
-from stepout.asl.states_error import matches
+from stepout.asl.states_error import StatesError, matches
 from stepout.engine.entropy import Entropy
 
 __all__ = ["choose", "delay_ms"]
@@ -15,7 +15,7 @@ _LONGEST_S: Final = 99_999_999
 """No delay grows beyond the largest IntervalSeconds (also keeps the power finite)."""
 
 
-def choose(retriers: Sequence[Retrier], attempts: Sequence[int], error: str) -> int | None:
+def choose(retriers: Sequence[Retrier], attempts: Sequence[int], error: StatesError) -> int | None:
     """The index of the first retrier that names the error, if it has attempts left.
 
     Only the first that matches is asked; when it is exhausted, catchers are next

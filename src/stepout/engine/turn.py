@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from stepout.asl.machine import Machine
+from stepout.asl.states_error import StatesError
 from stepout.asl.values import Document, Json
 from stepout.engine.commands import Cancel, Command, Finish
 from stepout.engine.entropy import Entropy
-from stepout.engine.frames import Frame, Purpose
+from stepout.engine.frames import Frame, Purpose, Stored
 from stepout.engine.history import Event
 
-__all__ = ["Draft", "Meta", "Run", "Turn"]
+__all__ = ["Details", "Draft", "Ended", "Meta", "Run", "Turn"]
 
 Details: TypeAlias = Callable[[], Mapping[str, Json]]
 
@@ -44,6 +45,10 @@ class Meta:
 
     events: int = 0
     commands: int = 0
+    readied: int = 0
+    """How often a frame became ready; the next one gets the next number."""
+    variable_bytes: int = 0
+    """Of all variables that are alive."""
     deadline: str | None = None
     """Id of the timer that ends the execution."""
     is_finished: bool = False
@@ -52,13 +57,22 @@ class Meta:
         return {
             "events": self.events,
             "commands": self.commands,
+            "readied": self.readied,
+            "variableBytes": self.variable_bytes,
             "deadline": self.deadline,
             "isFinished": self.is_finished,
         }
 
     @classmethod
     def from_json(cls, value: Json) -> Meta:
-        return cls(value["events"], value["commands"], value["deadline"], value["isFinished"])
+        return cls(
+            value["events"],
+            value["commands"],
+            value["readied"],
+            value["variableBytes"],
+            value["deadline"],
+            value["isFinished"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +82,7 @@ class Turn:
     meta: Meta
     events: tuple[Event, ...]
     commands: tuple[Command, ...]
-    changed: Mapping[str, Frame]
+    changed: Mapping[str, Stored]
     removed: frozenset[str]
     consumed: frozenset[str]
     """Command ids that were answered or given up in this turn."""
@@ -81,6 +95,15 @@ class Turn:
         return last if isinstance(last, Finish) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A branch or an item has come to its end: with an output, or else an error."""
+
+    frame_id: str
+    output: Document | None = None
+    error: StatesError | None = None
+
+
 @dataclass(slots=True)
 class Draft:
     """A turn being made, on copies of frames: nothing of it is seen unless it succeeds."""
@@ -90,26 +113,61 @@ class Draft:
     now: int
     entropy: Entropy
     budget: int
-    base: Mapping[str, Frame]
+    is_inline: bool
+    """The event loop waits for the turn: evaluations that take long raise `NeedsTime`."""
+    base: Mapping[str, Stored]
+    ready: list[tuple[int, str]]
+    """Frames whose states are to be entered, in their order."""
     event_count: int
     command_count: int
+    readied: int
+    variable_bytes: int
     deadline: str | None
     is_finished: bool = False
+    ended: list[Ended] = field(default_factory=list)
+    """Not looked at yet; never survives the turn."""
     events: list[Event] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
-    changed: dict[str, Frame] = field(default_factory=dict)
+    changed: dict[str, Stored] = field(default_factory=dict)
     removed: set[str] = field(default_factory=set)
     consumed: set[str] = field(default_factory=set)
 
     def frame(self, frame_id: str) -> Frame | None:
         """A frame that may be changed, or None where there is none any more."""
-        if frame_id in self.removed:
-            return None
-        if frame_id not in self.changed:
-            if frame_id not in self.base:
+        found = self.changed.get(frame_id)
+        if found is None:
+            if frame_id in self.removed or frame_id not in self.base:
                 return None
-            self.changed[frame_id] = self.base[frame_id].copy()
-        return self.changed[frame_id]
+            found = self.base[frame_id]
+            if isinstance(found, Frame):
+                found = self.changed[frame_id] = found.copy()
+        return found if isinstance(found, Frame) else None
+
+    def look(self, frame_id: str) -> Stored | None:
+        """What an id stands for, to be read only."""
+        if frame_id in self.changed:
+            return self.changed[frame_id]
+        return None if frame_id in self.removed else self.base.get(frame_id)
+
+    def put(self, frame_id: str, stored: Stored) -> None:
+        """Add a frame or a held value, or put one in a frame's place."""
+        self.removed.discard(frame_id)
+        self.changed[frame_id] = stored
+
+    def remove(self, frame_id: str) -> None:
+        """Drop a frame with its variables, or a held value."""
+        stored = self.look(frame_id)
+        if isinstance(stored, Frame):
+            self.variable_bytes -= sum(value.size for value in stored.variables.values())
+        self.changed.pop(frame_id, None)
+        if frame_id in self.base:
+            self.removed.add(frame_id)
+
+    def make_ready(self, frame_id: str, frame: Frame, state: str) -> None:
+        """The frame is to enter the state when its turn comes."""
+        self.readied += 1
+        frame.state, frame.ready = state, self.readied
+        self.ready.append((self.readied, frame_id))
 
     def record(self, frame: Frame, event_type: str, details: Details) -> int:
         """Count an event of a frame, and make it if anyone wants it."""
@@ -141,9 +199,13 @@ class Draft:
 
     def give_up(self, frame: Frame) -> None:
         """Cancel all open commands of the frame."""
-        for command_id in frame.open:
-            self.cancel(command_id)
+        self.cancel_open(frame)
         frame.open = {}
+
+    def cancel_open(self, frame: Frame) -> None:
+        for command_id in frame.open:
+            if command_id not in self.consumed:
+                self.cancel(command_id)
 
     def cancel(self, command_id: str) -> None:
         self.commands.append(Cancel(command_id))
@@ -151,25 +213,34 @@ class Draft:
 
     def finish(self, finish: Finish) -> None:
         """End the execution: give up all open work, drop all frames."""
-        for frame_id in self.base.keys() | self.changed.keys():
-            frame = self.changed.get(frame_id) or self.base[frame_id]
-            for command_id in frame.open:
-                if command_id not in self.consumed:
-                    self.cancel(command_id)
-            self.removed.add(frame_id)
+        for frame_id in {**self.base, **self.changed}:
+            stored = self.look(frame_id)
+            if isinstance(stored, Frame):
+                self.cancel_open(stored)
+            if frame_id in self.base:
+                self.removed.add(frame_id)
+        self.changed.clear()
+        self.ready.clear()
+        self.ended.clear()
         if self.deadline is not None and self.deadline not in self.consumed:
             self.cancel(self.deadline)
         self.is_finished = True
         self.commands.append(finish)
 
     def turn(self, *, more: bool) -> Turn:
-        meta = Meta(self.event_count, self.command_count, self.deadline, self.is_finished)
-        changed = {key: frame for key, frame in self.changed.items() if key not in self.removed}
+        meta = Meta(
+            self.event_count,
+            self.command_count,
+            self.readied,
+            self.variable_bytes,
+            self.deadline,
+            self.is_finished,
+        )
         return Turn(
             meta=meta,
             events=tuple(self.events),
             commands=tuple(self.commands),
-            changed=changed,
+            changed=self.changed,
             removed=frozenset(self.removed),
             consumed=frozenset(self.consumed),
             more=more,

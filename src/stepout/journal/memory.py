@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from stepout.engine.frames import Frame
+from stepout.engine.frames import Stored as StoredFrame
 from stepout.engine.history import Event
 from stepout.engine.turn import Meta, Run, Turn
 from stepout.errors import Fenced, StoreError
@@ -18,7 +18,7 @@ class _Record:
     run: Run
     meta: Meta
     rev: int = 0
-    frames: dict[str, Frame] = field(default_factory=dict)
+    frames: dict[str, StoredFrame] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
 

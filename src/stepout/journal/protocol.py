@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from stepout.engine.frames import Frame
+from stepout.engine.frames import Stored as StoredFrame
 from stepout.engine.history import Event
 from stepout.engine.turn import Meta, Run, Turn
 
@@ -21,7 +21,7 @@ class Stored:
     rev: int
     """Turns committed."""
     meta: Meta
-    frames: Mapping[str, Frame]
+    frames: Mapping[str, StoredFrame]
     events: tuple[Event, ...]
 
 

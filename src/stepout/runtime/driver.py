@@ -11,8 +11,11 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping
-from typing import Final
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final, TypeVar
 
+from stepout.asl.jsonata import NeedsTime
 from stepout.asl.machine import Machine
 from stepout.asl.states_error import RUNTIME, StatesError
 from stepout.engine.commands import Call, Cancel, Command, Finish, Timer
@@ -29,6 +32,11 @@ _log = logging.getLogger("stepout.execution")
 
 _SEED: Final = 32
 """Bytes of entropy for a turn."""
+
+EVALUATORS: Final = 2
+"""Threads of the evaluation pool. What waits for one is bounded by the runs that are driven."""
+
+_T = TypeVar("_T")
 
 
 class Inbox:
@@ -73,6 +81,11 @@ class Driver:
         self._integrations = integrations
         self._clock = clock
         self._entropy = entropy
+        self._pool = ThreadPoolExecutor(EVALUATORS, thread_name_prefix="stepout-evaluate")
+
+    def close(self) -> None:
+        """End the evaluation pool."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def drive(self, machine: Machine, run: Run, inbox: Inbox) -> Finish:
         """Run a new execution to its end; raises `Fenced` where another driver has taken it."""
@@ -83,8 +96,10 @@ class Driver:
             work.end()
 
     async def _loop(self, machine: Machine, run: Run, inbox: Inbox, work: _Work) -> Finish:
-        clock, entropy = self._clock, self._entropy
-        execution, turn = Execution.start(machine, run, clock.now(), entropy(_SEED))
+        now, entropy = self._clock.now, self._entropy
+        execution, turn = await self._evaluate(
+            partial(Execution.start, machine, run, now(), entropy(_SEED))
+        )
         await self._journal.create(run, turn)
         rev = 1
         while True:
@@ -98,9 +113,17 @@ class Driver:
                 inputs = inbox.take()
             else:
                 inputs = await inbox.wait()
-            turn = execution.handle(inputs, clock.now(), entropy(_SEED))
+            turn = await self._evaluate(partial(execution.handle, inputs, now(), entropy(_SEED)))
             await self._journal.commit(run.arn, rev, turn)
             rev += 1
+
+    async def _evaluate(self, make: Callable[..., _T]) -> _T:
+        """Make a turn; where its expressions need time, in the evaluation pool."""
+        try:
+            return make(is_inline=True)
+        except NeedsTime:
+            apart = partial(make, is_inline=False)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, apart)
 
 
 class _Work:
@@ -150,8 +173,11 @@ class _Work:
             execution_arn=run.arn,
             state_name=call.state,
         )
+        integration = self._integrations.get(call.resource)
+        if integration is None:
+            return Failed(call.id, StatesError(RUNTIME, _not_served(call)))
         try:
-            result = await self._integrations[call.resource](call.arguments, scope)
+            result = await integration(call.arguments, scope)
         except Exception:  # noqa: BLE001 — the last line of defence
             # An integration answers with data; an exception is a bug of ours. The run must end.
             _log.exception("integration failed", extra={"fields": {"resource": call.resource}})
@@ -163,3 +189,10 @@ class _Work:
     def _answer(self, answer: Done | Failed | Fired) -> None:
         self._open.pop(answer.id, None)
         self._inbox.put(answer)
+
+
+def _not_served(call: Call) -> str:
+    return (
+        f"The resource '{call.resource}' of the state '{call.state}' is not served by stepout; "
+        "mock it (docs/testing.md)."
+    )

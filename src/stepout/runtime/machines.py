@@ -15,10 +15,11 @@ _KEPT: Final = 1_024
 
 
 @lru_cache(_KEPT)
-def compiled(definition: str) -> Machine:
+def compiled(definition: str, *, is_express: bool) -> Machine:
     """The machine of a definition; raises `DefinitionError`.
 
-    A machine depends on nothing but its text, so the text is the key. The text of a record is one
-    object, whose hash Python keeps: looking it up costs no more than the name of a dictionary.
+    A machine depends on nothing but its text and type, so these are the key. The text of a record
+    is one object, whose hash Python keeps: looking it up costs no more than the name of a
+    dictionary.
     """
-    return parse(definition)
+    return parse(definition, is_express=is_express)

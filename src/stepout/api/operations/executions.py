@@ -46,7 +46,7 @@ async def start_sync_execution(
     check_name(name)
     run = _run(services, record, name, _input(request.get("input", "{}")))
     try:
-        outcome = await services.express.run(compiled(record.definition), run)
+        outcome = await services.express.run(compiled(record.definition, is_express=True), run)
     except TooManyRuns:
         raise faults.throttled() from None
     except ShuttingDown:
@@ -106,7 +106,7 @@ def _response(
     }
     if finish.error is not None:
         cause = finish.error.cause
-        response["error"] = finish.error.error[:_MAX_ERROR]
+        response["error"] = finish.error.error[:_MAX_ERROR] or None
         response["cause"] = None if cause is None else cause[:_MAX_CAUSE]
     if not is_metadata_only:
         response["input"] = run.input.text

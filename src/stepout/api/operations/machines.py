@@ -46,7 +46,7 @@ async def create_state_machine(
     check_name(request["name"])
     _check_versions(request)
     _check_logging(request.get("loggingConfiguration"))
-    _check_definition(request["definition"])
+    _check_definition(request["definition"], request.get("type", "STANDARD"))
     now = services.clock.now()
     record = MachineRecord(
         arn=arns.state_machine(caller.region, caller.account, request["name"]),
@@ -107,7 +107,7 @@ async def update_state_machine(
     _check_versions(request)
     _check_logging(changes.get("logging"))
     if "definition" in changes:
-        _check_definition(changes["definition"])
+        _check_definition(changes["definition"], record.type)
     if "role_arn" in changes:
         role_arn(changes["role_arn"])
     now = services.clock.now()
@@ -153,7 +153,7 @@ async def validate_state_machine_definition(
 ) -> dict[str, Json]:
     """What CreateStateMachine would refuse, as a list; nothing is kept."""
     limit = request.get("maxResults") or DEFAULT_PAGE
-    found = _problems(request["definition"])
+    found = _problems(request["definition"], request.get("type", "STANDARD"))
     return {
         "result": "FAIL" if found else "OK",
         "diagnostics": [_diagnostic(problem) for problem in found[:limit]],
@@ -161,9 +161,9 @@ async def validate_state_machine_definition(
     }
 
 
-def _problems(text: str) -> Sequence[Problem]:
+def _problems(text: str, machine_type: str) -> Sequence[Problem]:
     try:
-        compiled(text)
+        compiled(text, is_express=machine_type == "EXPRESS")
     except DefinitionError as error:
         return error.problems
     return ()
@@ -195,8 +195,8 @@ def _identity(record: MachineRecord) -> tuple[Json, ...]:
     )
 
 
-def _check_definition(text: str) -> None:
-    problems = _problems(text)
+def _check_definition(text: str, machine_type: str) -> None:
+    problems = _problems(text, machine_type)
     if problems:
         raise faults.invalid_definition(problems)
 

@@ -1,0 +1,446 @@
+"""JSONata: the adapter of the engine `jlens`, with AWS's additions, refusals and limits.
+
+A query is compiled once, with the machine. Its roots (`$states` and the variables it reads) are
+members of one input object that the engine reads lazily, so that a large document costs only what
+the expression touches. Plain paths (`$states.input.order.id`) do not need the engine at all.
+
+An evaluation on the event loop is bounded twice: by what it may read (some builtins, `$distinct`
+for one, take quadratic time inside one step) and by time. What does not fit raises `NeedsTime`;
+asked again with `is_inline` false, the engine works on text and lets other threads run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Protocol, TypeAlias
+from uuid import UUID
+
+import jlens
+
+from stepout.asl.values import MISSING, Document, Json, Missing, dumps, loads
+from stepout.errors import JsonError
+
+__all__ = ["Draws", "NeedsTime", "Query", "QueryError", "Roots", "SyntaxProblem", "compile"]
+
+INLINE_BYTES: Final = 8_192
+"""JSON that an evaluation on the event loop may read; `$distinct` over that takes some 5 ms."""
+
+INLINE_SECONDS: Final = 0.02
+FULL_SECONDS: Final = 5.0
+"""How long an evaluation may take, on the event loop and in the pool; ours: AWS's is not known."""
+
+MAX_DEPTH: Final = 500
+"""Nested evaluations: some 100 calls inside each other, which is AWS's measured limit."""
+
+MAX_VALUE_BYTES: Final = 6_990_256
+MAX_ITEMS: Final = 873_782
+MAX_RANGE: Final = 360_145
+"""Sizes of a value, an array and a `$range` (measured on AWS)."""
+
+_LIMITS: Final[Mapping[str, Any]] = {
+    "max_depth": MAX_DEPTH,
+    "max_string_length": MAX_VALUE_BYTES,
+    "max_array_length": MAX_ITEMS,
+}
+
+
+class NeedsTime(Exception):
+    """The evaluation does not fit the event loop; ask again with `is_inline` false."""
+
+
+class QueryError(Exception):
+    """An evaluation failed: a JSONata code, or None for a limit of the service, and a message."""
+
+    def __init__(self, code: str | None, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(message)
+
+
+class SyntaxProblem(Exception):
+    """A text is no JSONata expression; worded as jsonata-js words it."""
+
+
+class Draws(Protocol):
+    """What an evaluation may ask for besides its roots."""
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether the event loop waits for the evaluation."""
+
+    @property
+    def now(self) -> int:
+        """Milliseconds since the epoch."""
+
+    def draw(self) -> bytes:
+        """The next 32 random bytes."""
+
+
+class Roots(Protocol):
+    """The documents that an expression may read."""
+
+    def member(self, name: str) -> Document | None:
+        """`input`, `context`, `result` or `errorOutput` of `$states`, where there is one."""
+
+    def variable(self, name: str) -> Document | None:
+        """The value of a variable, where it is assigned."""
+
+
+Key: TypeAlias = str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A compiled expression."""
+
+    text: str
+    members: tuple[str, ...]
+    """Members of `$states` that it reads."""
+    variables: tuple[str, ...]
+    functions: tuple[str, ...]
+    """AWS's own functions that it calls."""
+    unsupported: tuple[str, ...]
+    """Names that it reads outside of any path; AWS refuses them when a machine is created."""
+    path: tuple[Key, ...] | None
+    """The steps of a plain path, its root first."""
+    _expression: jlens.Expression
+
+    def evaluate(self, roots: Roots, draws: Draws) -> Json | Missing:
+        """The value, or MISSING for undefined; raises `QueryError`, `NeedsTime`."""
+        if self.path is not None:
+            value = _walk(self.path, roots)
+            if value is not _ASK:
+                return value
+        source, size = self._source(roots)
+        if not draws.is_inline:
+            return self._evaluate_apart(source, roots, draws)
+        if size > INLINE_BYTES:
+            raise NeedsTime
+        try:
+            value = self._expression.evaluate(
+                source,
+                self._bindings(roots, draws),
+                timeout=INLINE_SECONDS,
+                now=draws.now,
+                **_LIMITS,
+            )
+        except jlens.JlensError as error:
+            if error.code == _TIMEOUT:
+                raise NeedsTime from None
+            raise _failed(error) from None
+        return self._undefined(source, roots, draws) if value is None else value
+
+    def _evaluate_apart(self, source: Json, roots: Roots, draws: Draws) -> Json | Missing:
+        """Text in, text out: other threads run meanwhile."""
+        try:
+            text = self._expression.evaluate_json(
+                dumps(source).decode(),
+                self._bindings(roots, draws),
+                timeout=FULL_SECONDS,
+                now=draws.now,
+                **_LIMITS,
+            )
+        except jlens.JlensError as error:
+            raise _failed(error) from None
+        if text is None or text == "null":
+            return self._undefined(source, roots, draws)
+        return loads(text)
+
+    def _undefined(self, source: Json, roots: Roots, draws: Draws) -> Json | Missing:
+        """Tell null, undefined and a function apart, which the engine answers alike."""
+        limit = INLINE_SECONDS if draws.is_inline else FULL_SECONDS
+        try:
+            kind = _type_query(self.text).evaluate_json(
+                dumps(source).decode(),
+                self._bindings(roots, draws),
+                timeout=limit,
+                now=draws.now,
+                **_LIMITS,
+            )
+        except jlens.JlensError as error:
+            raise _failed(error) from None
+        if kind == '"function"':
+            raise QueryError(None, UNSUPPORTED_RESULT)
+        return None if kind == '"null"' else MISSING
+
+    def _source(self, roots: Roots) -> tuple[dict[str, Json], int]:
+        """The object of all roots, and the size of what the user's documents hold."""
+        states: dict[str, Json] = {}
+        source: dict[str, Json] = {"states": states}
+        size = 0
+        for name in self.members:
+            document = roots.member(name)
+            if document is not None:
+                states[name] = document.value
+                size += document.size
+        for name in self.variables:
+            document = roots.variable(name)
+            if document is not None:
+                source[name] = document.value
+                size += document.size
+        return source, size
+
+    def _bindings(self, roots: Roots, draws: Draws) -> dict[str, Any] | None:
+        if not self.functions:
+            return None
+        return {name: _binding(name, roots, draws) for name in self.functions}
+
+
+UNSUPPORTED_RESULT: Final = "returned an unsupported result type."
+"""The message of a `QueryError` for an expression whose value is a function."""
+
+_TIMEOUT: Final = "D1012"
+_ASK: Final = object()
+"""A plain path that has to map over an array, which is the engine's work."""
+
+
+def _walk(path: tuple[Key, ...], roots: Roots) -> Json:
+    root, *keys = path
+    if root == "states":
+        document = roots.member(keys.pop(0))
+    else:
+        document = roots.variable(root)
+    if document is None:
+        return MISSING
+    value = document.value
+    for key in keys:
+        if isinstance(value, list):
+            return _ASK
+        if not isinstance(value, dict) or key not in value:
+            return MISSING
+        value = value[key]
+    return value
+
+
+def _binding(name: str, roots: Roots, draws: Draws) -> Any:
+    """One of AWS's functions, unless a variable of the user hides it."""
+    variable = roots.variable(name)
+    return _FUNCTIONS[name](draws) if variable is None else variable.value
+
+
+def _failed(error: jlens.JlensError) -> QueryError:
+    if error.code in _BROKEN_LIMITS:
+        return QueryError(None, _BROKEN_LIMITS[error.code])
+    return QueryError(error.code, str(error))
+
+
+_BROKEN_LIMITS: Final[Mapping[str, str]] = {
+    "U1001": "Expression evaluation memory limit exceeded",
+    "D2014": "Expression evaluation memory limit exceeded",
+    "D1011": (
+        "Stack overflow error: Check for non-terminating recursive function. "
+        "Consider rewriting as tail-recursive. Depth=101 max=100"
+    ),
+    "D1012": "Expression evaluation timeout: Check for infinite loop",
+}
+"""Codes of the engine for limits that AWS reports without a code (their texts are ours)."""
+
+
+_EXACT: Final = 2**53
+
+
+# --- Compiling ------------------------------------------------------------------------------------
+
+_PLAIN_PATH: Final = re.compile(
+    r"\s*\$(?P<root>[A-Za-z_]\w*)(?P<keys>(?:\.(?:[A-Za-z_]\w*|`[^`]+`))*)\s*", re.ASCII
+)
+_KEY: Final = re.compile(r"\.(?:([A-Za-z_]\w*)|`([^`]+)`)", re.ASCII)
+_KEYWORDS: Final = frozenset(["and", "or", "in", "true", "false", "null"])
+_MEMBERS: Final = ("input", "context", "result", "errorOutput")
+
+# Strings, quoted names, comments and regular expressions: what may hold `$$` without reading it.
+_LITERALS: Final = re.compile(
+    r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`|/\*.*?\*/", re.DOTALL
+)
+
+
+_CONTEXT: Final = re.compile(r"\$(?![\w$])")
+
+
+@lru_cache(4_096)
+def compile(text: str) -> Query:  # noqa: A001 — as in `re`, always used as `jsonata.compile`
+    """Compile an expression; raises `SyntaxProblem`."""
+    try:
+        expression = jlens.Expression(text)
+    except jlens.JlensError as error:
+        raise SyntaxProblem(str(error)) from None
+    for name in (*_FUNCTIONS, "eval"):
+        expression.register_function(name, _unbound)
+    reads = expression.reads()
+    named = reads.get("bindings", {})
+    states = named.get("states", {})
+    variables = tuple(name for name in named if name != "states" and name not in _FUNCTIONS)
+    functions = tuple(name for name in _FUNCTIONS if f"${name}" in text)
+    return Query(
+        text=text,
+        members=_MEMBERS if states is True else tuple(states),
+        variables=variables,
+        functions=functions,
+        unsupported=tuple(_unsupported(text, reads.get("input", {}))),
+        path=_plain_path(text),
+        _expression=_wrapped(text, variables),
+    )
+
+
+def _wrapped(text: str, variables: Sequence[str], around: str = "{}") -> jlens.Expression:
+    """The expression with its roots bound from the input object; there is no `$eval` on AWS."""
+    names = "".join(f"${name} := $.`{name}`;" for name in ("states", *variables))
+    evaluator = "$eval := null;" if "$eval" in text else ""
+    return jlens.Expression(f"({names}{evaluator}{around.format(f'({text})')})")
+
+
+@lru_cache(512)
+def _type_query(text: str) -> jlens.Expression:
+    return _wrapped(text, compile(text).variables, "$type({})")
+
+
+def _unbound(*_arguments: Json) -> Json:
+    raise AssertionError("This function is only registered to analyse what an expression reads.")
+
+
+def _plain_path(text: str) -> tuple[Key, ...] | None:
+    match = _PLAIN_PATH.fullmatch(text)
+    if match is None:
+        return None
+    keys = [plain or quoted for plain, quoted in _KEY.findall(match["keys"])]
+    root = match["root"]
+    if root in _FUNCTIONS or any(key in _KEYWORDS for key in keys):
+        return None
+    if root == "states" and (not keys or keys[0] not in _MEMBERS):
+        return None
+    return (root, *keys)
+
+
+def _unsupported(text: str, reads: Any) -> Iterator[str]:
+    """Names read from the input document, of which Step Functions has none."""
+    bare = _LITERALS.sub("", text)
+    if "$$" in bare:
+        yield "$$"
+    elif reads is True:
+        # The analysis also says this of a call of a function that it does not know.
+        if _CONTEXT.search(bare):
+            yield "$"
+    elif isinstance(reads, dict):
+        yield from reads
+
+
+# --- AWS's functions ------------------------------------------------------------------------------
+
+_Function: TypeAlias = Callable[..., Json]
+_FUNCTIONS: dict[str, Callable[[Draws], _Function]] = {}
+
+
+def _function(name: str) -> Callable[[_Function], _Function]:
+    """Register one of AWS's functions; the draws come before its arguments."""
+
+    def register(function: _Function) -> _Function:
+        _FUNCTIONS[name] = lambda draws: lambda *arguments: function(draws, *arguments)
+        return function
+
+    return register
+
+
+def _refuse(name: str, index: int) -> jlens.JlensError | QueryError:
+    return QueryError(
+        "T0410", f'Argument {index} of function "{name}" does not match function signature'
+    )
+
+
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@_function("partition")
+def _partition(_draws: Draws, items: Json = None, size: Json = None, *_: Json) -> Json:
+    """Chunks of an array; the size is truncated, and none of 0 (measured on AWS)."""
+    if items is None or size is None:
+        return None
+    if not _is_number(size):
+        raise _refuse("partition", 2)
+    values, count = items if isinstance(items, list) else [items], int(size)
+    if count <= 0 or not values:
+        return None
+    return [values[start : start + count] for start in range(0, len(values), count)]
+
+
+@_function("range")
+def _range(_draws: Draws, *arguments: Json) -> Json:
+    """Numbers from first to last, both included; one alone is no array (recorded on AWS)."""
+    if len(arguments) < 3 or any(value is None for value in arguments[:3]):
+        return None
+    for index, value in enumerate(arguments[:3]):
+        if not _is_number(value):
+            raise _refuse("range", index + 1)
+    first, last, step = arguments[:3]
+    count = math.floor((last - first) / step) + 1 if step else 0
+    if count > MAX_RANGE:
+        raise QueryError(None, _BROKEN_LIMITS["U1001"])
+    numbers = [_whole(first + step * index) for index in range(count)]
+    return numbers[0] if len(numbers) == 1 else numbers or None
+
+
+def _whole(number: float) -> float:
+    """A double as JavaScript writes it: without a fraction where it has none."""
+    return int(number) if number == int(number) else number
+
+
+@_function("hash")
+def _hash(_draws: Draws, data: Json = None, algorithm: Json = None, *_: Json) -> Json:
+    if data is None:
+        return None
+    if not isinstance(data, str):
+        raise _refuse("hash", 1)
+    if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS:
+        raise _refuse("hash", 2)
+    return hashlib.new(_ALGORITHMS[algorithm], data.encode(), usedforsecurity=False).hexdigest()
+
+
+_ALGORITHMS: Final = {
+    name: name.replace("-", "").lower()
+    for name in ("MD5", "SHA-1", "SHA-256", "SHA-384", "SHA-512")
+}
+
+
+@_function("random")
+def _random(draws: Draws, seed: Json = None, *_: Json) -> Json:
+    """0 ≤ x < 1; with a seed as java.util.Random gives it (measured on AWS)."""
+    if seed is None:
+        return (int.from_bytes(draws.draw()[:8], "big") >> 11) / _EXACT
+    if not _is_number(seed):
+        raise _refuse("random", 1)
+    return _java_double(int(seed))
+
+
+def _java_double(seed: int) -> float:
+    """The first `nextDouble()` of a `java.util.Random`: a linear congruence of 48 bits."""
+    state = (seed ^ _MULTIPLIER) & _MASK
+    high = state = (state * _MULTIPLIER + 0xB) & _MASK
+    low = (state * _MULTIPLIER + 0xB) & _MASK
+    return ((high >> 22 << 27) + (low >> 21)) / _EXACT
+
+
+_MULTIPLIER: Final = 0x5DEECE66D
+_MASK: Final = (1 << 48) - 1
+
+
+@_function("uuid")
+def _uuid(draws: Draws, *_: Json) -> Json:
+    return str(UUID(bytes=draws.draw()[:16], version=4))
+
+
+@_function("parse")
+def _parse(_draws: Draws, text: Json = None, *_: Json) -> Json:
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise _refuse("parse", 1)
+    try:
+        value = loads(text)
+    except JsonError as error:
+        raise QueryError("D3141", f"The argument of $parse is no JSON: {error}") from None
+    return 0 if isinstance(value, float) and value == 0 else value
