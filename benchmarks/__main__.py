@@ -28,7 +28,7 @@ from benchmarks.origin import URL
 from benchmarks.processes import Process, quantile
 from stepout.aws import sigv4
 from stepout.aws.sigv4 import SignedRequest
-from stepout.cli.serve import new_event_loop
+from stepout.cli.event_loop import new_event_loop
 from stepout.secret import Secret
 
 KEY, SECRET = "AKIDBENCH", "bench-secret"

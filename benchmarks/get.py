@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.origin import URL
 from benchmarks.processes import quantile
-from stepout.cli.serve import new_event_loop
+from stepout.cli.event_loop import new_event_loop
 from stepout.egress.http import Egress
 from stepout.egress.message import Request
 from stepout.egress.policy import Policy

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from stepout.api.front import Front, listen
-from stepout.cli.serve import new_event_loop
+from stepout.cli.event_loop import new_event_loop
 
 ANSWER = json.dumps(
     {"executionArn": "arn", "startDate": 1.0, "stopDate": 1.0, "status": "SUCCEEDED", "output": "1"}

@@ -129,7 +129,21 @@ def test_the_environment_is_read_by_the_command_line_alone() -> None:
 
 
 def test_the_shop_window_is_pinned() -> None:
-    assert stepout.__all__ == ["__version__"]
+    """A name more is a promise more; each can be had, and only these."""
+    assert stepout.__all__ == [
+        "DefinitionError",
+        "Machine",
+        "Mocks",
+        "Problem",
+        "Result",
+        "StepoutError",
+        "TaskFailed",
+        "__version__",
+        "run",
+    ]
+    assert [getattr(stepout, name).__name__ for name in stepout.__all__ if name[0] != "_"]
+    with pytest.raises(AttributeError, match="'stepout' has no attribute 'walk'"):
+        stepout.walk  # noqa: B018 — the access is the test
 
 
 def test_the_engine_does_no_input_or_output() -> None:

@@ -74,6 +74,12 @@ class ServerSettings:
     identities: Path | None = None
     """TOML file of the access keys that the server knows."""
 
+    mock: Path | None = None
+    """MockConfigFile of Step Functions Local: what Tasks answer in test cases."""
+
+    execution_log: str | None = None
+    """Directory for the log records of executions, one file per log group; `-`: standard output."""
+
     drain_seconds: float = 30.0
     """How long a shutdown waits for executions in flight."""
 
@@ -226,6 +232,7 @@ _READ: Final[Mapping[str, Read]] = {
     "tls_cert": _path,
     "tls_key": _path,
     "identities": _path,
+    "mock": _path,
     "egress_allow": _each(_network),
     "egress_ca": _each(_path),
     "egress_connect": _each(_connect),

@@ -12,6 +12,7 @@
     │   └── TokenRefused      an authorization endpoint answered without a token
     ├── StoreError            the store cannot be opened, read or written
     ├── Fenced                another driver has taken over the run
+    ├── TaskFailed            a Python function that stands for a Task fails it
     └── ServiceError          an AWS-shaped error answer: code, message, HTTP status
 
 What goes wrong *inside* an execution is data (`asl.states_error.StatesError`), and what is wrong
@@ -38,6 +39,7 @@ __all__ = [
     "SettingsError",
     "StepoutError",
     "StoreError",
+    "TaskFailed",
     "TokenRefused",
 ]
 
@@ -64,6 +66,15 @@ class DefinitionError(StepoutError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__(", ".join(str(problem) for problem in self.problems))
+
+
+class TaskFailed(StepoutError):
+    """Raised by a function that stands for a Task: the Task fails with this error and cause."""
+
+    def __init__(self, error: str, cause: str | None = None) -> None:
+        self.error = error
+        self.cause = cause
+        super().__init__(error if cause is None else f"{error}: {cause}")
 
 
 class EgressError(StepoutError):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from stepout.asl.parse import parse
@@ -73,6 +74,7 @@ class World:
     events: list[Event] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     turns: int = 0
+    _order: Iterator[int] = field(default_factory=count)
     calls: int = 0
 
     def run(self, run: Run, inputs: Sequence[Input] = ()) -> Finish:
@@ -109,9 +111,9 @@ class World:
                     else Done(command.id, result)
                 )
                 if result is not NEVER:
-                    pending.append((self.now + 10, len(pending), answered))
+                    pending.append((self.now + 10, next(self._order), answered))
             elif isinstance(command, Timer):
-                pending.append((command.due, len(pending), Fired(command.id)))
+                pending.append((command.due, next(self._order), Fired(command.id)))
             elif isinstance(command, Cancel):
                 pending[:] = [entry for entry in pending if entry[2].id != command.id]  # type: ignore[union-attr]
 

@@ -22,7 +22,7 @@ from stepout.runtime.clock import SystemClock
 from stepout.runtime.driver import Driver
 from stepout.runtime.express import Express, ShuttingDown, TooManyRuns
 from stepout.runtime.machines import compiled
-from stepout.tasks import Scope
+from stepout.tasks import Integrations, Scope
 
 HTTP = "arn:aws:states:::http:invoke"
 PASS = '{"StartAt":"P","States":{"P":{"Type":"Pass","End":true}}}'
@@ -60,7 +60,9 @@ def run_of(name: str = "n", **changes: Any) -> Run:
 def make(work: Work | None = None, journal: MemoryJournal | None = None) -> Express:
     journal = MemoryJournal() if journal is None else journal
     integrations: Any = {} if work is None else {HTTP: work}
-    return Express(Driver(journal, integrations, SystemClock()), journal, SystemClock())
+    return Express(
+        Driver(journal, Integrations(integrations), SystemClock()), journal, SystemClock()
+    )
 
 
 async def test_a_run_ends_with_its_output_and_leaves_nothing_behind() -> None:

@@ -26,6 +26,7 @@ SCOPE = Scope(
     account="123456789012",
     role_arn="arn:aws:iam::123456789012:role/r",
     machine_arn="arn:of:machine",
+    machine_name="m",
     execution_arn="arn:of:execution",
     state_name="Call",
 )

@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 from collections import ChainMap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
 from typing import Final
@@ -27,12 +27,14 @@ from stepout.journal.memory import MemoryJournal
 from stepout.runtime.authorizer import Authorizer
 from stepout.runtime.clock import SystemClock
 from stepout.runtime.driver import Driver
+from stepout.runtime.execution_logs import ExecutionLogs
 from stepout.runtime.express import Express
 from stepout.store.memory import open_memory
 from stepout.store.protocol import Store
 from stepout.store.sqlite import open_sqlite
-from stepout.tasks import Ports, build
+from stepout.tasks import Integrations, Ports, build
 from stepout.tasks.credentials import TokenCache
+from stepout.tasks.mocks import Functions, Mocks, TaskFunction
 
 __all__ = ["Server", "serve"]
 
@@ -44,7 +46,8 @@ class Server:
     """A stepout server in the running event loop.
 
     `connect_to` adds live entries to `settings.egress_connect`; `sockets` are further listening
-    sockets to serve, beside the one of `settings.host` and `settings.port`.
+    sockets to serve, beside the one of `settings.host` and `settings.port`; `functions` stand for
+    Tasks, by the name of a state or the ARN of a resource.
     """
 
     def __init__(
@@ -53,10 +56,12 @@ class Server:
         *,
         connect_to: dict[Place, Place] | None = None,
         sockets: Sequence[socket.socket] = (),
+        functions: Mapping[str, TaskFunction] | None = None,
     ) -> None:
         self._settings = settings
         self._connect_to = {} if connect_to is None else connect_to
         self._sockets = sockets
+        self._functions = Functions(functions or {})
         self._resources = AsyncExitStack()
         self._health = Health()
         self.url = ""
@@ -90,12 +95,16 @@ class Server:
         tokens = TokenCache(egress)
         resources.push_async_callback(tokens.close)
         ports = Ports(egress=egress, connections=store.connections, tokens=tokens)
-        driver = Driver(journal, build(ports), clock)
+        mocks = Mocks() if settings.mock is None else Mocks.load(settings.mock)
+        integrations = Integrations(build(ports), stand_ins=(mocks, self._functions))
+        driver = Driver(journal, integrations, clock)
         resources.callback(driver.close)
         self._express = Express(driver, journal, clock)
         authorizer = Authorizer(store.connections, tokens.authorise, clock)
         resources.push_async_callback(authorizer.close)
-        services = Services(store, self._express, authorizer, clock)
+        logs = ExecutionLogs(settings.execution_log)
+        resources.callback(logs.close)
+        services = Services(store, self._express, logs, mocks, authorizer, clock)
         await self._listen(services, clock)
         await _resume(store, authorizer)
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from stepout.runtime.authorizer import Authorizer
 from stepout.runtime.clock import Clock
+from stepout.runtime.execution_logs import ExecutionLogs
 from stepout.runtime.express import Express
 from stepout.store.protocol import Store
+from stepout.tasks.mocks import Mocks
 
 __all__ = ["Services"]
 
@@ -16,5 +18,7 @@ __all__ = ["Services"]
 class Services:
     store: Store
     express: Express
+    logs: ExecutionLogs
+    mocks: Mocks
     authorizer: Authorizer
     clock: Clock

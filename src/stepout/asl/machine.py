@@ -166,3 +166,15 @@ class Machine:
     states: Mapping[str, State]
     timeout: int | None
     """Seconds an execution may take; None for no limit of its own."""
+
+    @classmethod
+    def parse(cls, text: str, *, is_express: bool = False) -> Machine:
+        """Compile a definition, JSON of the Amazon States Language.
+
+        Raises `DefinitionError` with all problems at once. `is_express` also refuses what an
+        Express machine may not have.
+        """
+        # `parse` builds on this module.
+        from stepout.asl.parse import parse
+
+        return parse(text, is_express=is_express)

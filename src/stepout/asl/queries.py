@@ -29,14 +29,14 @@ __all__ = [
     "unexpected",
 ]
 
-Evaluate: TypeAlias = Callable[["Scope"], Json]
+Evaluate: TypeAlias = Callable[["View"], Json]
 
 _OPEN: Final = "{%"
 _CLOSE: Final = "%}"
 
 
 @dataclass(slots=True)
-class Scope:
+class View:
     """What an expression sees of an execution."""
 
     context: Context
@@ -79,7 +79,7 @@ def compile_field(value: Json, location: str) -> Template:
     if evaluate is None:
         return Template(lambda _source, _context: value)
     found = evaluate
-    return Template(lambda source, context: found(Scope(context, {"input": source})))
+    return Template(lambda source, context: found(View(context, {"input": source})))
 
 
 def typed(value: Json, location: str, kind: str) -> Callable[[Document, Context], Json] | None:
@@ -90,7 +90,7 @@ def typed(value: Json, location: str, kind: str) -> Callable[[Document, Context]
     evaluate = _query(text, location)
 
     def evaluate_typed(source: Document, context: Context) -> Json:
-        found = evaluate(Scope(context, {"input": source}))
+        found = evaluate(View(context, {"input": source}))
         if kind_of(found) != kind:
             raise unexpected(text, location, kind, found)
         return found
@@ -123,12 +123,12 @@ class QueryExit:
         return cls(output, assign, is_result, result_name)
 
     def leave(self, raw: Document, result: Document, context: Context) -> Left:
-        scope = Scope(context, {"input": raw, self.result_name: result})
+        view = View(context, {"input": raw, self.result_name: result})
         if self.output is not None:
-            output = Document(self.output(scope))
+            output = Document(self.output(view))
         else:
             output = result if self.is_result else raw
-        return Left(output, NOTHING if self.assign is None else variables(self.assign(scope)))
+        return Left(output, NOTHING if self.assign is None else variables(self.assign(view)))
 
 
 def query_failure(cause: str, location: str | None = None) -> Failure:
@@ -161,7 +161,7 @@ def kind_of(value: Json) -> str:
 
 
 def _whole(value: Json, location: str) -> Evaluate:
-    return _compile(value, location) or (lambda _scope: value)
+    return _compile(value, location) or (lambda _view: value)
 
 
 def _compile(value: Json, location: str) -> Evaluate | None:
@@ -181,7 +181,7 @@ def _compile_object(members: dict[str, Json], location: str) -> Evaluate | None:
     if all(evaluate is None for evaluate in found.values()):
         return None
     steps = [(key, evaluate or _constant(members[key])) for key, evaluate in found.items()]
-    return lambda scope: {key: evaluate(scope) for key, evaluate in steps}
+    return lambda view: {key: evaluate(view) for key, evaluate in steps}
 
 
 def _compile_list(items: list[Json], location: str) -> Evaluate | None:
@@ -189,21 +189,21 @@ def _compile_list(items: list[Json], location: str) -> Evaluate | None:
     if all(evaluate is None for evaluate in found):
         return None
     steps = [evaluate or _constant(item) for evaluate, item in zip(found, items, strict=True)]
-    return lambda scope: [evaluate(scope) for evaluate in steps]
+    return lambda view: [evaluate(view) for evaluate in steps]
 
 
 def _constant(value: Json) -> Evaluate:
-    return lambda _scope: value
+    return lambda _view: value
 
 
 def _query(text: str, location: str) -> Evaluate:
     query = jsonata.compile(text)
-    return lambda scope: _evaluate(query, location, scope)
+    return lambda view: _evaluate(query, location, view)
 
 
-def _evaluate(query: Query, location: str, scope: Scope) -> Json:
+def _evaluate(query: Query, location: str, view: View) -> Json:
     try:
-        value = query.evaluate(scope, scope.context)
+        value = query.evaluate(view, view.context)
     except QueryError as error:
         raise query_failure(_threw(query.text, location, error), location) from None
     if isinstance(value, Missing):

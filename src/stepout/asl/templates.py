@@ -22,6 +22,7 @@ __all__ = [
     "Template",
     "compile_expression",
     "compile_template",
+    "is_expression",
     "problems",
     "read",
 ]
@@ -89,7 +90,7 @@ def _object_problems(template: dict[str, Json]) -> Iterator[str]:
         if not key.endswith(_SUFFIX):
             yield from problems(value)
             continue
-        if not _is_path(value):
+        if not is_expression(value):
             yield (
                 f"The value for the field '{key}' must be a valid JSONPath or a valid intrinsic "
                 "function call"
@@ -98,7 +99,8 @@ def _object_problems(template: dict[str, Json]) -> Iterator[str]:
             yield f"The field '{key.removesuffix(_SUFFIX)}' is given twice, as '{key}' too"
 
 
-def _is_path(value: Json) -> bool:
+def is_expression(value: Json) -> bool:
+    """Whether a value is a path or an intrinsic call."""
     if not isinstance(value, str):
         return False
     try:

@@ -28,9 +28,12 @@ class Entry:
 
 COMMANDS: Final[Mapping[str, Entry]] = {
     "serve": Entry("serve", "local", "Serve Step Functions and EventBridge connections.", "server"),
+    "run": Entry("run", "local", "Run a definition in this process.", "engine"),
     "env": Entry("env", "local", "Point AWS SDKs at a server, for a command or a shell."),
     "invoke": Entry("invoke", "local", "Call a Lambda handler as Lambda calls it.", "lambda"),
     "demo": Entry("demo", "local", "Show the main job on this machine.", "all"),
+    "check": Entry("check", "check", "Tell all problems of definitions.", "engine"),
+    "graph": Entry("graph", "check", "Draw a definition as a Mermaid flowchart.", "engine"),
 }
 """The commands, in the order in which they are listed."""
 

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +15,11 @@ import click
 from stepout import config
 from stepout.api.server import serve
 from stepout.cli import logs
+from stepout.cli.event_loop import new_event_loop
 from stepout.config import ServerSettings, Settings
 from stepout.errors import SettingsError
 
-__all__ = ["command", "new_event_loop"]
+__all__ = ["command"]
 
 
 @click.command("serve")
@@ -50,6 +50,8 @@ __all__ = ["command", "new_event_loop"]
 @click.option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate chain.")
 @click.option("--tls-key", metavar="FILE", help="The private key of --tls-cert.")
 @click.option("--identities", metavar="FILE", help="The access keys that the server knows.")
+@click.option("--mock", metavar="FILE", help="Answer Tasks from this MockConfigFile.")
+@click.option("--execution-log", metavar="DIR|-", help="Write the log records of executions here.")
 @click.option("--drain-seconds", metavar="SECONDS", help="How long a shutdown may wait [30].")
 @click.option(
     "--config",
@@ -74,16 +76,6 @@ def command(*, file: Path | None, show_config: bool, **flags: Any) -> None:
             sys.exit(runner.run(serve(settings.server, announce=_announce)))
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-
-
-def new_event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's event loop where it is installed, else Python's own."""
-    try:
-        import uvloop
-    except ModuleNotFoundError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 def _announce(line: str) -> None:

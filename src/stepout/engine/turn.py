@@ -35,6 +35,8 @@ class Run:
     is_express: bool
     limit_ms: int | None = None
     """The longest the service lets it run: 5 minutes for Express."""
+    test_case: str | None = None
+    """Which mocks stand for Tasks."""
     wants_events: bool = False
     """Events are always counted; they are made only when a history or a log level asks."""
 

@@ -10,23 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from stepout.asl.jsonata import NeedsTime
 from stepout.asl.machine import Machine
 from stepout.asl.states_error import RUNTIME, StatesError
 from stepout.engine.commands import Call, Cancel, Command, Finish, Timer
 from stepout.engine.execution import Execution
+from stepout.engine.history import Event
 from stepout.engine.inputs import Done, Failed, Fired, Input
 from stepout.engine.turn import Run
 from stepout.journal.protocol import Journal
 from stepout.runtime.clock import Alarm, Clock
-from stepout.tasks import Integration, Scope
+from stepout.tasks import Finder, Scope
 
-__all__ = ["Driver", "Inbox"]
+__all__ = ["Driver", "Inbox", "Observe"]
 
 _log = logging.getLogger("stepout.execution")
 
@@ -37,6 +39,8 @@ EVALUATORS: Final = 2
 """Threads of the evaluation pool. What waits for one is bounded by the runs that are driven."""
 
 _T = TypeVar("_T")
+
+Observe: TypeAlias = Callable[[Sequence[Event]], None]
 
 
 class Inbox:
@@ -73,7 +77,7 @@ class Driver:
     def __init__(
         self,
         journal: Journal,
-        integrations: Mapping[str, Integration],
+        integrations: Finder,
         clock: Clock,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -87,15 +91,22 @@ class Driver:
         """End the evaluation pool."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def drive(self, machine: Machine, run: Run, inbox: Inbox) -> Finish:
-        """Run a new execution to its end; raises `Fenced` where another driver has taken it."""
+    async def drive(
+        self, machine: Machine, run: Run, inbox: Inbox, observe: Observe | None = None
+    ) -> Finish:
+        """Run a new execution to its end; raises `Fenced` where another driver has taken it.
+
+        `observe` is told the events of each turn, if the run wants them.
+        """
         work = _Work(self._integrations, self._clock, run, inbox)
         try:
-            return await self._loop(machine, run, inbox, work)
+            return await self._loop(machine, run, inbox, work, observe)
         finally:
             work.end()
 
-    async def _loop(self, machine: Machine, run: Run, inbox: Inbox, work: _Work) -> Finish:
+    async def _loop(
+        self, machine: Machine, run: Run, inbox: Inbox, work: _Work, observe: Observe | None
+    ) -> Finish:
         now, entropy = self._clock.now, self._entropy
         execution, turn = await self._evaluate(
             partial(Execution.start, machine, run, now(), entropy(_SEED))
@@ -103,6 +114,8 @@ class Driver:
         await self._journal.create(run, turn)
         rev = 1
         while True:
+            if observe is not None and turn.events:
+                observe(turn.events)
             if turn.finish is not None:
                 # Whatever is still open ends with the run.
                 return turn.finish
@@ -129,15 +142,14 @@ class Driver:
 class _Work:
     """The calls and timers that a run has open."""
 
-    __slots__ = ("_clock", "_inbox", "_integrations", "_open", "_run")
+    __slots__ = ("_clock", "_inbox", "_integrations", "_invocations", "_open", "_run")
 
-    def __init__(
-        self, integrations: Mapping[str, Integration], clock: Clock, run: Run, inbox: Inbox
-    ) -> None:
+    def __init__(self, integrations: Finder, clock: Clock, run: Run, inbox: Inbox) -> None:
         self._integrations = integrations
         self._clock = clock
         self._run = run
         self._inbox = inbox
+        self._invocations: Counter[str] = Counter()
         self._open: dict[str, asyncio.Task[None] | Alarm] = {}
 
     def perform(self, command: Command) -> None:
@@ -165,15 +177,20 @@ class _Work:
 
     async def _invoke(self, call: Call) -> Done | Failed:
         run = self._run
+        invocation = self._invocations[call.state]
+        self._invocations[call.state] += 1
         scope = Scope(
             region=run.region,
             account=run.account,
             role_arn=run.role_arn,
             machine_arn=run.machine_arn,
+            machine_name=run.machine_name,
             execution_arn=run.arn,
             state_name=call.state,
+            invocation=invocation,
+            test_case=run.test_case,
         )
-        integration = self._integrations.get(call.resource)
+        integration = self._integrations.find(call.resource, scope)
         if integration is None:
             return Failed(call.id, StatesError(RUNTIME, _not_served(call)))
         try:

@@ -1,4 +1,5 @@
-"""Express executions: driven in the task of their caller, kept in memory, five minutes at most."""
+"""Express executions: kept in memory, five minutes at most; driven in the task of their caller, or
+in one of their own for callers that do not wait."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from stepout.engine.inputs import Stop
 from stepout.engine.turn import Run
 from stepout.journal.protocol import Journal
 from stepout.runtime.clock import Clock
-from stepout.runtime.driver import Driver, Inbox
+from stepout.runtime.driver import Driver, Inbox, Observe
 
 __all__ = ["LIMIT_MS", "Express", "Outcome", "ShuttingDown", "TooManyRuns"]
 
@@ -59,6 +60,7 @@ class Express:
         self._journal = journal
         self._clock = clock
         self._inboxes: dict[str, Inbox] = {}
+        self._background: set[asyncio.Task[Outcome]] = set()
         self._is_draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -67,16 +69,30 @@ class Express:
     def in_flight(self) -> int:
         return len(self._inboxes)
 
-    async def run(self, machine: Machine, run: Run) -> Outcome:
+    async def run(self, machine: Machine, run: Run, observe: Observe | None = None) -> Outcome:
         """Drive a run to its end; raises `TooManyRuns` and `ShuttingDown`."""
+        return await self._drive(machine, run, self._admit(run), observe)
+
+    def start(self, machine: Machine, run: Run, observe: Observe | None = None) -> None:
+        """Drive a run in the background; raises `TooManyRuns` and `ShuttingDown`."""
+        task = asyncio.create_task(self._drive(machine, run, self._admit(run), observe))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _admit(self, run: Run) -> Inbox:
         if self._is_draining:
             raise ShuttingDown
         if len(self._inboxes) >= MAX_RUNS:
             raise TooManyRuns
         inbox = self._inboxes[run.arn] = Inbox()
         self._idle.clear()
+        return inbox
+
+    async def _drive(
+        self, machine: Machine, run: Run, inbox: Inbox, observe: Observe | None
+    ) -> Outcome:
         try:
-            finish = await self._driver.drive(machine, run, inbox)
+            finish = await self._driver.drive(machine, run, inbox, observe)
         finally:
             del self._inboxes[run.arn]
             await self._journal.forget(run.arn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, Protocol, TypeAlias, TypeVar
@@ -12,7 +12,17 @@ from stepout.asl.values import Json
 from stepout.aws.connections import Connection
 from stepout.egress.message import Client
 
-__all__ = ["Connections", "Integration", "Ports", "Scope", "Tokens", "build", "integration"]
+__all__ = [
+    "Connections",
+    "Finder",
+    "Integration",
+    "Integrations",
+    "Ports",
+    "Scope",
+    "Tokens",
+    "build",
+    "integration",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +33,38 @@ class Scope:
     account: str
     role_arn: str
     machine_arn: str
+    machine_name: str
     execution_arn: str
     state_name: str
+    invocation: int = 0
+    """How often the state has called in this execution before."""
+    test_case: str | None = None
+    """The test case that the execution was started with."""
 
 
 class Integration(Protocol):
-    async def __call__(self, arguments: Json, scope: Scope) -> Json | StatesError:
+    async def __call__(self, arguments: Json, scope: Scope, /) -> Json | StatesError:
         """Do the work. A failure is an answer, not an exception; cancelling ends the work."""
+
+
+class Finder(Protocol):
+    def find(self, resource: str, scope: Scope) -> Integration | None:
+        """What performs a resource for a state, or None where this one does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Integrations:
+    """What performs Tasks: stand-ins first, in their order, then what is served."""
+
+    served: Mapping[str, Integration]
+    stand_ins: Sequence[Finder] = ()
+
+    def find(self, resource: str, scope: Scope) -> Integration | None:
+        for stand_in in self.stand_ins:
+            found = stand_in.find(resource, scope)
+            if found is not None:
+                return found
+        return self.served.get(resource)
 
 
 class Connections(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Final, Self
 from stepout.api import server
 from stepout.config import ServerSettings
 from stepout.origin import Origin
+from stepout.tasks.mocks import TaskFunction
 
 __all__ = ["ACCESS_KEY_ID", "Server"]
 
@@ -26,12 +28,21 @@ class Server:
         with Server(origin=origin) as running:
             running.client("stepfunctions").create_state_machine(…)
 
-    Further settings are those of `stepout.config.ServerSettings`.
+    `tasks` are functions that stand for Tasks, by the name of a state or the ARN of a resource:
+    they take the Task's arguments and give its result, or raise `stepout.TaskFailed`. Further
+    settings are those of `stepout.config.ServerSettings`.
     """
 
-    def __init__(self, *, origin: Origin | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        *,
+        origin: Origin | None = None,
+        tasks: Mapping[str, TaskFunction] | None = None,
+        **settings: Any,
+    ) -> None:
         self._settings = replace(ServerSettings(port=0, drain_seconds=5), **settings)
         self._origin = origin
+        self._tasks = tasks
         self._resources = ExitStack()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="stepout-server", daemon=True)
@@ -91,7 +102,7 @@ class Server:
             connect_to = self._origin.connect_to
             certificate = self._certificate(self._origin)
             settings = replace(settings, egress_ca=(*settings.egress_ca, certificate))
-        started = server.Server(settings, connect_to=connect_to)
+        started = server.Server(settings, connect_to=connect_to, functions=self._tasks)
         await started.start()
         return started
 

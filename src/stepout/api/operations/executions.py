@@ -1,7 +1,10 @@
-"""StartSyncExecution (Step Functions API reference)."""
+"""StartSyncExecution and StartExecution of Express machines (Step Functions API reference)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 from stepout.api import faults
@@ -15,6 +18,7 @@ from stepout.aws import arn as arns
 from stepout.aws.timestamps import milliseconds
 from stepout.engine.turn import Run
 from stepout.errors import JsonError, ServiceError
+from stepout.runtime.driver import Observe
 from stepout.runtime.express import LIMIT_MS, Outcome, ShuttingDown, TooManyRuns
 from stepout.runtime.machines import compiled
 from stepout.store.records import MachineRecord
@@ -36,21 +40,16 @@ async def start_sync_execution(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
     """Run an Express machine and answer with its end; a run that fails is an answer as well."""
-    record = await find_machine(services, request["stateMachineArn"])
+    record, test_case = await _find(services, request["stateMachineArn"])
     if record.type != "EXPRESS":
         raise ServiceError(
             "StateMachineTypeNotSupported",
             "This operation is not supported by this type of state machine",
         )
-    name = request.get("name") or new_uuid()
-    check_name(name)
-    run = _run(services, record, name, _input(request.get("input", "{}")))
-    try:
-        outcome = await services.express.run(compiled(record.definition, is_express=True), run)
-    except TooManyRuns:
-        raise faults.throttled() from None
-    except ShuttingDown:
-        raise faults.shutting_down() from None
+    run, observe = _run(services, record, request, test_case)
+    machine = compiled(record.definition, is_express=True)
+    with _admission():
+        outcome = await services.express.run(machine, run, observe)
     if outcome.is_shutdown:
         raise faults.stopped()
     trace = caller.trace_header or request.get("traceHeader")
@@ -58,9 +57,57 @@ async def start_sync_execution(
     return _response(run, outcome, trace, is_metadata_only=is_metadata_only)
 
 
-def _run(services: Services, record: MachineRecord, name: str, source: Document) -> Run:
+@operation("states", "StartExecution")
+async def start_execution(
+    services: Services, _caller: Caller, request: dict[str, Json]
+) -> dict[str, Json]:
+    """Start an Express machine and answer at once; only its log tells how it ends."""
+    record, test_case = await _find(services, request["stateMachineArn"])
+    if record.type != "EXPRESS":
+        raise faults.validation(
+            "stepout does not run executions of STANDARD state machines yet; create the machine "
+            "with the type EXPRESS."
+        )
+    run, observe = _run(services, record, request, test_case)
+    with _admission():
+        services.express.start(compiled(record.definition, is_express=True), run, observe)
+    return {"executionArn": run.arn, "startDate": milliseconds(run.started_at)}
+
+
+@contextmanager
+def _admission() -> Iterator[None]:
+    """Word the refusal of a run as AWS words it."""
+    try:
+        yield
+    except TooManyRuns:
+        raise faults.throttled() from None
+    except ShuttingDown:
+        raise faults.shutting_down() from None
+
+
+async def _find(services: Services, arn: str) -> tuple[MachineRecord, str | None]:
+    """The machine, and the test case that `arn#testCase` names where mocks are served."""
+    machine, mark, test_case = arn.partition("#")
+    if not mark or not services.mocks.machines:
+        return await find_machine(services, arn), None
+    record = await find_machine(services, machine)
+    if test_case and test_case not in services.mocks.cases(record.name):
+        known = ", ".join(services.mocks.cases(record.name)) or "none"
+        raise faults.validation(
+            f"The mock file has no test case '{test_case}' for the state machine '{record.name}'; "
+            f"it has: {known}."
+        )
+    return record, test_case or None
+
+
+def _run(
+    services: Services, record: MachineRecord, request: dict[str, Json], test_case: str | None
+) -> tuple[Run, Observe | None]:
+    """A new run, and what writes its events down."""
+    name = request.get("name") or new_uuid()
+    check_name(name)
     arn = arns.Arn.parse(record.arn)
-    return Run(
+    run = Run(
         arn=arns.express_execution(record.arn, name, new_uuid()),
         name=name,
         role_arn=record.role_arn,
@@ -69,10 +116,13 @@ def _run(services: Services, record: MachineRecord, name: str, source: Document)
         region=arn.region,
         account=arn.account,
         started_at=services.clock.now(),
-        input=source,
+        input=_input(request.get("input", "{}")),
         is_express=True,
         limit_ms=LIMIT_MS,
+        test_case=test_case,
     )
+    observe = services.logs.observer(record.logging, run)
+    return (run if observe is None else replace(run, wants_events=True)), observe
 
 
 def _input(text: str) -> Document:

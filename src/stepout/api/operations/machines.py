@@ -13,8 +13,9 @@ from stepout.api.ids import new_uuid
 from stepout.api.names import check_name, machine_arn, role_arn
 from stepout.api.paging import page
 from stepout.api.services import Services
+from stepout.asl.advice import warnings
 from stepout.asl.problems import Problem
-from stepout.asl.values import Json
+from stepout.asl.values import Json, loads
 from stepout.aws import arn as arns
 from stepout.aws.timestamps import milliseconds
 from stepout.errors import DefinitionError, ServiceError
@@ -153,10 +154,14 @@ async def validate_state_machine_definition(
 ) -> dict[str, Json]:
     """What CreateStateMachine would refuse, as a list; nothing is kept."""
     limit = request.get("maxResults") or DEFAULT_PAGE
-    found = _problems(request["definition"], request.get("type", "STANDARD"))
+    text = request["definition"]
+    problems = _problems(text, request.get("type", "STANDARD"))
+    found = [_diagnostic(problem, "ERROR") for problem in problems]
+    if not problems and request.get("severity") == "WARNING":
+        found = [_diagnostic(warning, "WARNING") for warning in warnings(loads(text))]
     return {
-        "result": "FAIL" if found else "OK",
-        "diagnostics": [_diagnostic(problem) for problem in found[:limit]],
+        "result": "FAIL" if problems else "OK",
+        "diagnostics": found[:limit],
         "truncated": len(found) > limit,
     }
 
@@ -169,8 +174,8 @@ def _problems(text: str, machine_type: str) -> Sequence[Problem]:
     return ()
 
 
-def _diagnostic(problem: Problem) -> dict[str, Json]:
-    diagnostic = {"severity": "ERROR", "code": problem.code, "message": problem.message}
+def _diagnostic(problem: Problem, severity: str) -> dict[str, Json]:
+    diagnostic = {"severity": severity, "code": problem.code, "message": problem.message}
     return diagnostic if problem.location is None else {**diagnostic, "location": problem.location}
 
 

@@ -1,0 +1,100 @@
+"""`stepout check`: all problems of definitions, each with its line and column."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stepout.asl.advice import warnings
+from stepout.asl.machine import Machine
+from stepout.asl.problems import Problem
+from stepout.asl.values import loads
+from stepout.cli.definitions import Source, read_source
+from stepout.cli.positions import find
+from stepout.errors import DefinitionError, JsonError
+
+__all__ = ["command"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem of a file; `severity` is `error` or `warning`."""
+
+    file: str
+    line: int
+    column: int
+    severity: str
+    code: str
+    message: str
+    location: str | None
+
+    def __str__(self) -> str:
+        at = f" at {self.location}" if self.location else ""
+        return (
+            f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.code}: "
+            f"{self.message}{at}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@click.command("check")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--express", is_flag=True, help="Also refuse what an Express machine may not have.")
+@click.option("--no-warnings", is_flag=True, help="Tell errors only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def command(*, files: tuple[Path, ...], express: bool, no_warnings: bool, as_json: bool) -> None:
+    """Check definitions (JSON or YAML) as CreateStateMachine does, without a server.
+
+    Prints each finding with file, line and column. Exit status: 0 without errors, 1 with errors.
+    """
+    findings = [finding for file in files for finding in _check(file, is_express=express)]
+    shown = [one for one in findings if not (no_warnings and one.severity == "warning")]
+    if as_json:
+        click.echo(json.dumps([finding.to_json() for finding in shown], indent=2))
+    else:
+        for finding in shown:
+            click.echo(str(finding))
+        click.echo(_summary(files, shown), err=True)
+    sys.exit(any(finding.severity == "error" for finding in shown))
+
+
+def _summary(files: Sequence[Path], findings: Sequence[Finding]) -> str:
+    errors = sum(finding.severity == "error" for finding in findings)
+    return f"Files: {len(files)}, errors: {errors}, warnings: {len(findings) - errors}."
+
+
+def _check(file: Path, *, is_express: bool) -> Iterator[Finding]:
+    try:
+        source = read_source(file)
+    except JsonError as error:
+        yield Finding(str(file), 1, 1, "error", "INVALID_JSON_DESCRIPTION", str(error), None)
+        return
+    try:
+        Machine.parse(source.text, is_express=is_express)
+    except DefinitionError as error:
+        for problem in error.problems:
+            yield _finding(source, problem, "error")
+        return
+    for warning in warnings(loads(source.text)):
+        yield _finding(source, warning, "warning")
+
+
+def _finding(source: Source, problem: Problem, severity: str) -> Finding:
+    node = find(source.places, problem.location)
+    return Finding(
+        source.name,
+        node.line,
+        node.column,
+        severity,
+        problem.code,
+        problem.message,
+        problem.location,
+    )
