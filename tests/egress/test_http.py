@@ -217,6 +217,39 @@ async def test_what_fails_on_the_way_says_what_and_where(
     assert "sesame" not in str(caught.value)
 
 
+async def test_a_failed_exchange_holds_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer answers no HTTP, and never reads TLS's farewell."""
+    authority = Authority.create("rude")
+    done = asyncio.Event()
+
+    async def babble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH\r\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined] # a stream's transport reads
+        await done.wait()
+        writer.transport.abort()
+
+    opened: list[socket.socket] = []
+    open_one = Egress._open
+
+    def remember(self: Egress, info: object) -> socket.socket:
+        opened.append(open_one(self, info))
+        return opened[-1]
+
+    monkeypatch.setattr(Egress, "_open", remember)
+    context = authority.server_context("api.example.com")
+    server = await asyncio.start_server(babble, "127.0.0.1", 0, ssl=context)
+    target = {("api.example.com", 443): server.sockets[0].getsockname()}
+    believed = ssl.create_default_context(cadata=authority.certificate_pem.decode())
+    client = Egress(Policy(), trust=believed, connect_to=target)
+    with pytest.raises(EgressFailed, match="is not HTTP"):
+        await fetch(client)
+    await client.close()
+    await asyncio.sleep(0)
+    assert [one.fileno() for one in opened] == [-1]
+    done.set()
+    server.close()
+
+
 async def test_a_certificate_for_another_host_is_not_accepted(
     egress: Egress, origin: Origin
 ) -> None:

@@ -84,7 +84,7 @@ class Egress:
         self._policy = policy
         self._resolver = resolver or DnsResolver()
         self._connect_to = {} if connect_to is None else connect_to
-        connector = aiohttp.TCPConnector(
+        connector = _Connector(
             ssl=trust,
             resolver=_Judged(self._resolver, policy, self._connect_to),
             socket_factory=self._open,
@@ -160,6 +160,18 @@ class Egress:
         return socket.socket(family, kind, protocol)
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Leaves TLS's farewell out: a peer that does not answer it would hold the socket for 30 s,
+    even after the session is closed; behind a body that was cut off the rest would have to be read.
+    """
+
+    def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
+        if should_close or protocol.should_close:
+            protocol.abort()
+            should_close = True
+        super()._release(key, protocol, should_close=should_close)
+
+
 class _Judged(AbstractResolver):
     """aiohttp's view of our resolver: addresses that may be dialled, at least one."""
 
@@ -215,22 +227,15 @@ def _folded(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
 async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes | None:
     """The body, cut off as soon as it is known to be too large."""
     if (answer.content_length or 0) > limit and answer.method != "HEAD":
-        _break_off(answer)
+        answer.close()
         return None
     body = bytearray()
     async for chunk in answer.content.iter_any():
         body += chunk
         if len(body) > limit:
-            _break_off(answer)
+            answer.close()
             return None
     return bytes(body)
-
-
-def _break_off(answer: aiohttp.ClientResponse) -> None:
-    """Close without TLS's farewell, for which the rest of the body would have to be read."""
-    if answer.connection is not None and answer.connection.transport is not None:
-        answer.connection.transport.abort()
-    answer.close()
 
 
 def _explain(error: Exception, destination: Destination) -> str:
