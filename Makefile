@@ -6,10 +6,10 @@ DEV    := $(VENV)/.dev
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test lint format types bench docs lock clean
+.PHONY: help demo serve test conformance lint format types bench docs lock clean
 
 help: ## List the commands.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 13
 
 demo: $(DEV) ## Run the main job: an HTTPS call out of a subnet that has no way out.
 	@$(BIN)/stepout demo $(ARGS)
@@ -19,6 +19,9 @@ serve: $(DEV) ## Start the server on 127.0.0.1:8083.
 
 test: $(DEV) ## Pass the tests.
 	@$(BIN)/pytest -n auto $(ARGS)
+
+conformance: $(DEV) ## Run what was recorded on AWS, from ../shared/conformance or STEPOUT_CORPUS=DIR.
+	@$(if $(STEPOUT_CORPUS),STEPOUT_CORPUS=$(STEPOUT_CORPUS)) $(BIN)/python -m tests.conformance
 
 lint: $(DEV) ## Check style and types.
 	@$(BIN)/ruff check .

@@ -301,7 +301,7 @@ def test_more_failures_than_tolerated_have_an_error_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("fields", "source", "cause"),
     [
-        ({}, {"no": "array"}, 'Reference path "$" must point to array.'),
+        ({}, "no array", 'Reference path "$" must point to array.'),
         ({"ItemsPath": "$.l"}, {}, "Invalid path '$.l' : No results for path: $['l']"),
         (
             {"ItemsPath": "$.l", "MaxConcurrencyPath": "$.n"},

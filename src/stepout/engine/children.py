@@ -16,6 +16,7 @@ from stepout.asl.settings import resolve
 from stepout.asl.states_error import RUNTIME, Failure, StatesError
 from stepout.asl.values import Document, Json, dumps
 from stepout.engine import leaving
+from stepout.engine.context import Item
 from stepout.engine.frames import (
     Children,
     Frame,
@@ -26,7 +27,7 @@ from stepout.engine.frames import (
     parent_of,
 )
 from stepout.engine.turn import Details, Draft, Ended
-from stepout.engine.visit import Visit
+from stepout.engine.visit import Visit, item_of
 
 __all__ = ["abandon", "enter_map", "enter_parallel", "look_after"]
 
@@ -61,13 +62,16 @@ def enter_map(visit: Visit, kind: Map) -> None:
     """Start as many iterations as may run at once."""
     draft, frame = visit.draft, visit.frame
     source = flow.select(visit.state.input_path, frame.input, visit)
-    items = _items(visit, kind, source)
+    found = _items(visit, kind, source)
+    are_pairs = isinstance(found, dict)
+    items = [{"Key": key, "Value": value} for key, value in found.items()] if are_pairs else found
     total = len(items)
     most = DISTRIBUTED_LIMIT if kind.is_distributed else INLINE_LIMIT
     children = Children(
         total=total,
         limit=min(resolve(kind.concurrency, source, visit) or most, most),
         tolerated=_tolerated(visit, kind, source, total),
+        are_pairs=are_pairs,
     )
     draft.record(frame, "MapStateStarted", lambda: {"length": total})
     frame.children = children
@@ -79,13 +83,16 @@ def enter_map(visit: Visit, kind: Map) -> None:
         _start_iteration(visit, kind, frame.previous_id)
 
 
-def _items(visit: Visit, kind: Map, source: Document) -> list[Json]:
-    """What a Map iterates over; the texts are those recorded on AWS."""
+def _items(visit: Visit, kind: Map, source: Document) -> Json:
+    """The array or the object that a Map iterates over; the texts are those recorded on AWS.
+
+    Objects are documented since 2025; in JSONata they are refused, as recorded in 2024.
+    """
     if kind.is_read:
         raise Failure(StatesError(RUNTIME, "The field ItemReader is not served by stepout."))
     if kind.items.path is not None:
         found = flow.read_path(kind.items.path, source, visit)
-        if not isinstance(found, list):
+        if not isinstance(found, list | dict):
             cause = f'Reference path "{kind.items.path.text}" must point to array.'
             raise Failure(StatesError(RUNTIME, cause))
     elif kind.items.field is not None:
@@ -115,18 +122,16 @@ def _start_iteration(visit: Visit, kind: Map, previous_id: int) -> None:
     draft, frame = visit.draft, visit.frame
     children = _children(frame)
     index = children.started
-    held = draft.look(items_id(visit.frame_id))
-    assert isinstance(held, Held)  # noqa: S101 — put there when the Map was entered
-    assert held.value is not None  # noqa: S101 — see above
-    item = Document(held.value.value[index])
+    item = item_of(draft, visit.frame_id, frame, index)
+    source = Document(item.value)
     if kind.item_selector is not None:
-        item = _selected(visit, kind, index, item)
+        source = _selected(visit, kind, item)
     frame.children = _counted(children, started=1)
     started_id = draft.note(previous_id, "MapIterationStarted", _iteration(frame, index))
-    _start(visit, index, kind.start_at, item, started_id)
+    _start(visit, index, kind.start_at, source, started_id)
 
 
-def _selected(visit: Visit, kind: Map, index: int, item: Document) -> Document:
+def _selected(visit: Visit, kind: Map, item: Item) -> Document:
     source = flow.select(visit.state.input_path, visit.frame.input, visit)
     around = Visit(
         visit.draft,
@@ -134,7 +139,7 @@ def _selected(visit: Visit, kind: Map, index: int, item: Document) -> Document:
         visit.frame,
         visit.state,
         visit.arrived_from,
-        item=(index, item.value),
+        item=item,
     )
     return flow.payload_of(kind.item_selector, source, around)
 
@@ -290,4 +295,5 @@ def _counted(children: Children, *, started: int = 0, ended: int = 0, failed: in
         children.started + started,
         children.ended + ended,
         children.failed + failed,
+        children.are_pairs,
     )

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from stepout.asl.machine import Map, Parallel, State, Task
 from stepout.asl.values import Json
 from stepout.aws.timestamps import iso_8601
 from stepout.engine.frames import Frame
 from stepout.engine.turn import Run
 
-__all__ = ["context_object"]
+__all__ = ["Item", "context_object"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An item of a Map."""
+
+    index: int
+    value: Json
+    is_pair: bool
+    """It is a member of an object, `{"Key": …, "Value": …}`."""
+
+    def shown(self) -> Json:
+        told = self.value if self.is_pair else {"Value": self.value}
+        return {"Index": self.index, **told, "Source": "STATE_DATA"}
 
 
 def context_object(
     run: Run,
     frame: Frame,
     state: State,
-    item: tuple[int, Json] | None = None,
+    item: Item | None = None,
     token: str | None = None,
 ) -> Json:
     """What `$$` shows while the state works.
 
     Members as recorded on AWS: an Express execution has no RedriveCount, and only states that can
-    be retried have a RetryCount. `item` is the index and value of the Map's item that the state
-    works for, `token` that of a callback.
+    be retried have a RetryCount. `item` is the Map's item that the state works
+    for, `token` that of a callback.
     """
     execution = {
         "Id": run.arn,
@@ -43,7 +59,7 @@ def context_object(
         "StateMachine": machine,
     }
     if item is not None:
-        context["Map"] = {"Item": {"Index": item[0], "Value": item[1], "Source": "STATE_DATA"}}
+        context["Map"] = {"Item": item.shown()}
     if token is not None:
         context["Task"] = {"Token": token}
     return context

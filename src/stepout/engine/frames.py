@@ -62,9 +62,12 @@ class Children:
     started: int = 0
     ended: int = 0
     failed: int = 0
+    are_pairs: bool = False
+    """The items are the members of an object, each `{"Key": …, "Value": …}`."""
 
     def to_json(self) -> Json:
-        return [self.total, self.limit, self.tolerated, self.started, self.ended, self.failed]
+        counts = [self.total, self.limit, self.tolerated, self.started, self.ended, self.failed]
+        return [*counts, self.are_pairs]
 
 
 @dataclass(slots=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from stepout.asl.machine import Map, State
 from stepout.asl.states_error import StatesError
 from stepout.asl.values import Document, Json
-from stepout.engine.context import context_object
+from stepout.engine.context import Item, context_object
 from stepout.engine.frames import ROOT, Frame, Held, index_of, items_id, parent_of
 from stepout.engine.turn import Draft
 
-__all__ = ["Visit", "located"]
+__all__ = ["Visit", "item_of", "located"]
 
 
 @dataclass(slots=True)
@@ -25,8 +25,8 @@ class Visit:
     state: State
     arrived_from: int | None = None
     """The event before the state's Entered event, while the state is being entered."""
-    item: tuple[int, Json] | None = None
-    """Index and value of the item whose iteration a Map is about to start."""
+    item: Item | None = None
+    """The one whose iteration a Map is about to start."""
     token: str | None = None
     """The token of a callback, while its Task is being scheduled."""
 
@@ -62,19 +62,24 @@ class Visit:
             assert isinstance(parent, Frame)  # noqa: S101 — a frame outlives its children
             yield frame_id, parent
 
-    def _item(self) -> tuple[int, Json] | None:
+    def _item(self) -> Item | None:
         """The item of the innermost iteration that the state belongs to."""
         inner = self.frame_id
         for frame_id, frame in self._scopes():
             is_around = frame_id != self.frame_id
             if is_around and isinstance(self.draft.machine.states[frame.state].kind, Map):
-                index = index_of(inner)
-                items = self.draft.look(items_id(frame_id))
-                assert isinstance(items, Held)  # noqa: S101 — held as long as the Map works
-                assert items.value is not None  # noqa: S101 — items are never a failed one's
-                return index, items.value.value[index]
+                return item_of(self.draft, frame_id, frame, index_of(inner))
             inner = frame_id
         return None
+
+
+def item_of(draft: Draft, frame_id: str, frame: Frame, index: int) -> Item:
+    """An item of a Map that is at work, `frame` being the Map's."""
+    items = draft.look(items_id(frame_id))
+    assert isinstance(items, Held)  # noqa: S101 — held as long as the Map works
+    assert items.value is not None  # noqa: S101 — items are never a failed one's
+    assert frame.children is not None  # noqa: S101 — see above
+    return Item(index, items.value.value[index], frame.children.are_pairs)
 
 
 def located(visit: Visit, error: StatesError) -> StatesError:

@@ -74,7 +74,7 @@ async def run(
     return Result(
         status=finish.status,
         output=None if finish.output is None else finish.output.value,
-        error=None if finish.error is None else finish.error.error,
+        error=None if finish.error is None else finish.error.error or None,
         cause=None if finish.error is None else finish.error.cause,
         events=tuple(events),
     )
