@@ -6,12 +6,13 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepout.asl.intrinsics import _FUNCTIONS, compile_call
 from stepout.asl.jsonpath import Path
 from stepout.asl.states_error import Failure
+from stepout.asl.values import dumps, loads
 from stepout.errors import PathError
 
 SOURCE: dict[str, Any] = {
@@ -228,3 +229,37 @@ def test_format_is_the_inverse_of_cutting(values: list[str], between: str) -> No
     arguments = ", ".join("'" + re.sub(r"([\\{}'])", r"\\\1", value) + "'" for value in values)
     made = call(f"States.Format('{text}'{', ' if values else ''}{arguments})")
     assert made == between + "".join(value + between for value in values)
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.integers(-2, 5)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["MD5", "SHA-256", "{}", '{"a": [1]}', "YQ==", "a.b"])
+    | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=600)
+@given(st.sampled_from(sorted(_FUNCTIONS)), st.lists(ANYTHING, min_size=3, max_size=3))
+def test_any_arguments_give_json_or_a_failure_of_the_language(
+    name: str, arguments: list[Any]
+) -> None:
+    function = _FUNCTIONS[name]
+    count = 3 if function.most is None else function.most
+    paths = ", ".join(f"$[{index}]" for index in range(count))
+    compiled = compile_call(f"{name}({paths})")
+    try:
+        result = compiled.evaluate(lambda path: path.read(arguments), Draws())
+    except Failure as failure:
+        result = failure.error.error
+        expected = "States.IntrinsicFailure"
+    else:
+        expected = loads(dumps(result))
+    assert result == expected
