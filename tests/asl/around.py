@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stepout.asl.allowance import Allowance
 from stepout.asl.values import Document
 
 
@@ -11,7 +12,7 @@ class Around:
     """See `templates.Context`; each draw gives the same 32 bytes."""
 
     def __init__(self, *, is_inline: bool = True, **variables: Any) -> None:
-        self.is_inline = is_inline
+        self.allowance = Allowance(is_inline=is_inline)
         self.now = 1_700_000_000_000
         self._variables = {name: Document(value) for name, value in variables.items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.asl.around import Around
 
-from stepout.asl import jsonata
-from stepout.asl.jsonata import NeedsTime, QueryError, SyntaxProblem
+from stepout.asl import allowance, jsonata
+from stepout.asl.allowance import APART, NeedsTime
+from stepout.asl.jsonata import QueryError, SyntaxProblem
 from stepout.asl.values import MISSING, Document, Json, Missing
 
 
@@ -206,11 +208,32 @@ def test_what_takes_long_is_given_up_on_the_event_loop() -> None:
 
 
 def test_an_endless_expression_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jsonata, "FULL_SECONDS", 0.05)
-    query = jsonata.compile("($f := function() { $f() }; $f())")
-    with pytest.raises(QueryError) as caught:
-        query.evaluate(Roots(1), Around(is_inline=False))
-    assert caught.value.message == "Expression evaluation timeout: Check for infinite loop"
+    monkeypatch.setattr(allowance, "APART", replace(APART, seconds=0.05))
+    query, around = jsonata.compile("($f := function() { $f() }; $f())"), Around(is_inline=False)
+    for _ in range(2):
+        # What another expression of the state has used up is gone for this one.
+        with pytest.raises(QueryError) as caught:
+            query.evaluate(Roots(1), around)
+        assert caught.value.message == "Expression evaluation timeout: Check for infinite loop"
+    around.allowance.renew()
+    assert around.allowance.seconds == 0.05
+
+
+@pytest.mark.parametrize(
+    "text", ["[1..10000000]", "$count($distinct([1..9999]))", "$length($pad('x', 100000))"]
+)
+def test_what_makes_much_of_nothing_is_given_up_on_the_event_loop(text: str) -> None:
+    with pytest.raises(NeedsTime):
+        jsonata.compile(text).evaluate(Roots(1), Around())
+
+
+def test_many_expressions_of_a_turn_share_its_time() -> None:
+    query, around = jsonata.compile("$count($distinct([1..999]))"), Around()
+    while not around.allowance.is_low:
+        query.evaluate(Roots(1), around)
+    around.allowance.pay_seconds(1)
+    with pytest.raises(NeedsTime):
+        query.evaluate(Roots(1), around)
 
 
 json_values = st.recursive(

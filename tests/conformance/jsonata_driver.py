@@ -13,7 +13,8 @@ from typing import Any
 
 import jlens
 
-from stepout.asl.jsonata import _LIMITS, FULL_SECONDS
+from stepout.asl.allowance import APART
+from stepout.asl.jsonata import LIMITS
 
 NOT_A_TEXT = "D3140"
 """The engine takes UTF-8; half a surrogate pair cannot be handed to it."""
@@ -35,7 +36,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 def _evaluate(around: str, request: dict[str, Any]) -> Any:
     expression = jlens.Expression(around.replace("{}", request["expr"]))
     bindings = request.get("bindings") or None
-    limits: dict[str, Any] = {"timeout": FULL_SECONDS, **_LIMITS}
+    limits: dict[str, Any] = {"timeout": APART.seconds, **LIMITS}
     if "data" not in request:
         return expression.evaluate(None, bindings, **limits)
     text = expression.evaluate_json(json.dumps(request["data"]), bindings, **limits)

@@ -61,6 +61,10 @@ class ServerProcess:
         assert self.ready_line.startswith("stepout serves http"), log.read_text()
         self.url = self.ready_line.split()[2]
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def environment(self, ca: Path | None = None) -> dict[str, str]:
         """The variables of a program that shall talk to this server."""
         target = Target(self.url, "us-east-1", "stepout", "stepout", ca)

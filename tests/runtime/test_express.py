@@ -21,7 +21,8 @@ from stepout.runtime import express
 from stepout.runtime.clock import SystemClock
 from stepout.runtime.driver import Driver
 from stepout.runtime.express import Express, ShuttingDown, TooManyRuns
-from stepout.runtime.machines import compiled
+from stepout.runtime.machines import Machines
+from stepout.runtime.pool import EvaluationPool
 from stepout.tasks import Integrations, Scope
 
 HTTP = "arn:aws:states:::http:invoke"
@@ -60,15 +61,14 @@ def run_of(name: str = "n", **changes: Any) -> Run:
 def make(work: Work | None = None, journal: MemoryJournal | None = None) -> Express:
     journal = MemoryJournal() if journal is None else journal
     integrations: Any = {} if work is None else {HTTP: work}
-    return Express(
-        Driver(journal, Integrations(integrations), SystemClock()), journal, SystemClock()
-    )
+    clock, pool = SystemClock(), EvaluationPool()
+    return Express(Driver(journal, Integrations(integrations), clock, pool), journal, clock)
 
 
 async def test_a_run_ends_with_its_output_and_leaves_nothing_behind() -> None:
     journal = MemoryJournal()
     runs = make(journal=journal)
-    outcome = await runs.run(compiled(PASS, is_express=True), run_of())
+    outcome = await runs.run(parse(PASS), run_of())
     assert outcome.finish.status == "SUCCEEDED"
     assert outcome.finish.output is not None
     assert outcome.finish.output.value == {"x": 1}
@@ -185,7 +185,7 @@ async def test_a_server_that_drains_takes_no_new_runs() -> None:
     runs = make()
     await runs.drain(0)
     with pytest.raises(ShuttingDown):
-        await runs.run(compiled(PASS, is_express=True), run_of())
+        await runs.run(parse(PASS), run_of())
 
 
 async def test_more_runs_than_the_server_is_willing_to_drive_are_refused(
@@ -239,7 +239,7 @@ async def test_a_run_that_another_has_taken_is_left_quietly() -> None:
 
 async def test_each_run_is_one_line_without_its_data(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "stepout.execution")
-    await make().run(compiled(PASS, is_express=True), run_of(input=Document({"secret": "sesame"})))
+    await make().run(parse(PASS), run_of(input=Document({"secret": "sesame"})))
     (record,) = caplog.records
     fields = vars(record)["fields"]
     assert fields["status"] == "SUCCEEDED"
@@ -247,5 +247,12 @@ async def test_each_run_is_one_line_without_its_data(caplog: pytest.LogCaptureFi
     assert "sesame" not in f"{fields}{caplog.text}"
 
 
-def test_a_definition_is_compiled_once() -> None:
-    assert compiled(PASS, is_express=True) is compiled(PASS, is_express=True)
+async def test_a_definition_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepout.runtime.machines._KEPT", 100_000)
+    compiled = Machines(EvaluationPool())
+    first = await compiled.compile(PASS, is_express=True)
+    assert await compiled.compile(PASS, is_express=True) is first
+    assert await compiled.compile(PASS, is_express=False) is not first
+    large = json.dumps({**json.loads(PASS), "Comment": "x" * 99_900})
+    await compiled.compile(large, is_express=True)
+    assert await compiled.compile(PASS, is_express=True) is not first

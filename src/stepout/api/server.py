@@ -29,6 +29,8 @@ from stepout.runtime.clock import SystemClock
 from stepout.runtime.driver import Driver
 from stepout.runtime.execution_logs import ExecutionLogs
 from stepout.runtime.express import Express
+from stepout.runtime.machines import Machines
+from stepout.runtime.pool import EvaluationPool
 from stepout.store.memory import open_memory
 from stepout.store.protocol import Store
 from stepout.store.sqlite import open_sqlite
@@ -97,14 +99,23 @@ class Server:
         ports = Ports(egress=egress, connections=store.connections, tokens=tokens)
         mocks = Mocks() if settings.mock is None else Mocks.load(settings.mock)
         integrations = Integrations(build(ports), stand_ins=(mocks, self._functions))
-        driver = Driver(journal, integrations, clock)
-        resources.callback(driver.close)
+        pool = EvaluationPool()
+        resources.callback(pool.close)
+        driver = Driver(journal, integrations, clock, pool)
         self._express = Express(driver, journal, clock)
         authorizer = Authorizer(store.connections, tokens.authorise, clock)
         resources.push_async_callback(authorizer.close)
         logs = ExecutionLogs(settings.execution_log)
         resources.callback(logs.close)
-        services = Services(store, self._express, logs, mocks, authorizer, clock)
+        services = Services(
+            store=store,
+            machines=Machines(pool),
+            express=self._express,
+            logs=logs,
+            mocks=mocks,
+            authorizer=authorizer,
+            clock=clock,
+        )
         await self._listen(services, clock)
         await _resume(store, authorizer)
 

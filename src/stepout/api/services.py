@@ -8,6 +8,7 @@ from stepout.runtime.authorizer import Authorizer
 from stepout.runtime.clock import Clock
 from stepout.runtime.execution_logs import ExecutionLogs
 from stepout.runtime.express import Express
+from stepout.runtime.machines import Machines
 from stepout.store.protocol import Store
 from stepout.tasks.mocks import Mocks
 
@@ -17,6 +18,7 @@ __all__ = ["Services"]
 @dataclass(frozen=True, slots=True)
 class Services:
     store: Store
+    machines: Machines
     express: Express
     logs: ExecutionLogs
     mocks: Mocks

@@ -31,6 +31,12 @@ MAX_NESTING: Final = 10
 MAX_CHARACTERS: Final = 10_000
 """Of what Base64Encode, Base64Decode and Hash take (developer guide)."""
 
+MAX_TEXT: Final = 1_048_576
+"""Characters of a text that Format and JsonToString make: four times what any state may hand on.
+
+Calls inside each other would double it again and again. Ours: AWS's limit is not known.
+"""
+
 MAX_RANGE: Final = 1_000
 """Items of an ArrayRange (developer guide)."""
 
@@ -102,7 +108,9 @@ def _format(arguments: Sequence[Json], _draws: Draws) -> Json:
             f"States.Format has {len(parts.pieces) - 1} placeholders and {len(values)} values"
         )
     shown = [*map(_shown, values), ""]
-    return "".join(piece + value for piece, value in zip(parts.pieces, shown, strict=True))
+    return _bounded(
+        "".join(piece + value for piece, value in zip(parts.pieces, shown, strict=True))
+    )
 
 
 @_intrinsic("StringToJson", 1)
@@ -116,7 +124,7 @@ def _string_to_json(arguments: Sequence[Json], _draws: Draws) -> Json:
 
 @_intrinsic("JsonToString", 1)
 def _json_to_string(arguments: Sequence[Json], _draws: Draws) -> Json:
-    return dumps(arguments[0]).decode()
+    return _bounded(dumps(arguments[0]).decode())
 
 
 @_intrinsic("Array", 0, _ANY)
@@ -255,6 +263,12 @@ def _uuid(_arguments: Sequence[Json], draws: Draws) -> Json:
 
 def _failed(cause: str) -> Failure:
     return Failure(StatesError("States.IntrinsicFailure", cause))
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise _failed(f"An intrinsic function gave a text of more than {MAX_TEXT} characters")
+    return text
 
 
 def _text(value: Json) -> str:

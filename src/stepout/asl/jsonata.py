@@ -4,9 +4,9 @@ A query is compiled once, with the machine. Its roots (`$states` and the variabl
 members of one input object that the engine reads lazily, so that a large document costs only what
 the expression touches. Plain paths (`$states.input.order.id`) do not need the engine at all.
 
-An evaluation on the event loop is bounded twice: by what it may read (some builtins, `$distinct`
-for one, take quadratic time inside one step) and by time. What does not fit raises `NeedsTime`;
-asked again with `is_inline` false, the engine works on text and lets other threads run.
+An evaluation on the event loop is bounded by what it may read (some builtins, `$distinct` for one,
+take quadratic time inside one step) and by time. What does not fit raises `NeedsTime`; apart, the
+engine works on text and lets other threads run.
 """
 
 from __future__ import annotations
@@ -17,22 +17,26 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from time import perf_counter
 from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 import jlens
 
-from stepout.asl.values import MISSING, Document, Json, Missing, dumps, loads
+from stepout.asl.allowance import Allowance, NeedsTime
+from stepout.asl.values import MISSING, Document, Json, Missing, depth_of, dumps, loads
 from stepout.errors import JsonError
 
-__all__ = ["Draws", "NeedsTime", "Query", "QueryError", "Roots", "SyntaxProblem", "compile"]
+__all__ = ["Draws", "Query", "QueryError", "Roots", "SyntaxProblem", "compile"]
 
 INLINE_BYTES: Final = 8_192
 """JSON that an evaluation on the event loop may read; `$distinct` over that takes some 5 ms."""
 
-INLINE_SECONDS: Final = 0.02
-FULL_SECONDS: Final = 5.0
-"""How long an evaluation may take, on the event loop and in the pool; ours: AWS's is not known."""
+TEXT_DEPTH: Final = 120
+"""Levels of JSON text that the engine reads; what nests deeper is handed over as Python values,
+while which no other thread runs."""
+
+DEEP_SECONDS: Final = 0.25
 
 MAX_DEPTH: Final = 500
 """Nested evaluations: some 100 calls inside each other, which is AWS's measured limit."""
@@ -42,15 +46,18 @@ MAX_ITEMS: Final = 873_782
 MAX_RANGE: Final = 360_145
 """Sizes of a value, an array and a `$range` (measured on AWS)."""
 
-_LIMITS: Final[Mapping[str, Any]] = {
+INLINE_LIMITS: Final[Mapping[str, Any]] = {
+    "max_depth": MAX_DEPTH,
+    "max_string_length": 65_536,
+    "max_array_length": 2_000,
+}
+LIMITS: Final[Mapping[str, Any]] = {
     "max_depth": MAX_DEPTH,
     "max_string_length": MAX_VALUE_BYTES,
     "max_array_length": MAX_ITEMS,
 }
-
-
-class NeedsTime(Exception):
-    """The evaluation does not fit the event loop; ask again with `is_inline` false."""
+"""What an expression may make, on the event loop and apart: what is long takes long to go through,
+and the engine looks at the clock between steps only."""
 
 
 class QueryError(Exception):
@@ -70,8 +77,8 @@ class Draws(Protocol):
     """What an evaluation may ask for besides its roots."""
 
     @property
-    def is_inline(self) -> bool:
-        """Whether the event loop waits for the evaluation."""
+    def allowance(self) -> Allowance:
+        """What the evaluation pays with."""
 
     @property
     def now(self) -> int:
@@ -108,6 +115,8 @@ class Query:
     """Names that it reads outside of any path; AWS refuses them when a machine is created."""
     path: tuple[Key, ...] | None
     """The steps of a plain path, its root first."""
+    has_range: bool
+    """It holds a range that is not known to be short: the engine lays all of it out at once."""
     _expression: jlens.Expression
 
     def evaluate(self, roots: Roots, draws: Draws) -> Json | Missing:
@@ -116,57 +125,50 @@ class Query:
             value = _walk(self.path, roots)
             if value is not _ASK:
                 return value
+        allowance = draws.allowance
         source, size = self._source(roots)
-        if not draws.is_inline:
-            return self._evaluate_apart(source, roots, draws)
-        if size > INLINE_BYTES:
+        if allowance.is_inline and (self.has_range or size > INLINE_BYTES):
             raise NeedsTime
+        started = perf_counter()
         try:
-            value = self._expression.evaluate(
-                source,
-                self._bindings(roots, draws),
-                timeout=INLINE_SECONDS,
-                now=draws.now,
-                **_LIMITS,
-            )
+            value = self._run(source, roots, draws)
+            return self._undefined(source, roots, draws) if value is None else value
         except jlens.JlensError as error:
-            if error.code == _TIMEOUT:
+            if allowance.is_inline and error.code in _TIGHTER_INLINE:
                 raise NeedsTime from None
             raise _failed(error) from None
-        return self._undefined(source, roots, draws) if value is None else value
+        except JsonError as error:
+            raise QueryError(None, f"The value cannot be written as JSON: {error}") from None
+        finally:
+            allowance.pay_seconds(perf_counter() - started)
 
-    def _evaluate_apart(self, source: Json, roots: Roots, draws: Draws) -> Json | Missing:
+    def _run(self, source: Json, roots: Roots, draws: Draws) -> Json:
+        """The value, or None for null, undefined and functions."""
+        if draws.allowance.is_inline:
+            bindings = self._bindings(roots, draws)
+            return self._expression.evaluate(source, bindings, **_limits(draws))
+        return self._run_apart(self._expression, source, roots, draws)
+
+    def _run_apart(
+        self, expression: jlens.Expression, source: Json, roots: Roots, draws: Draws
+    ) -> Json:
         """Text in, text out: other threads run meanwhile."""
-        try:
-            text = self._expression.evaluate_json(
-                dumps(source).decode(),
-                self._bindings(roots, draws),
-                timeout=FULL_SECONDS,
-                now=draws.now,
-                **_LIMITS,
-            )
-        except jlens.JlensError as error:
-            raise _failed(error) from None
-        if text is None or text == "null":
-            return self._undefined(source, roots, draws)
-        return loads(text)
+        bindings, limits = self._bindings(roots, draws), _limits(draws)
+        encoded = dumps(source)
+        if (
+            encoded.count(b"[") + encoded.count(b"{") > TEXT_DEPTH
+            and depth_of(encoded) > TEXT_DEPTH
+        ):
+            return expression.evaluate(source, bindings, **{**limits, "timeout": DEEP_SECONDS})
+        text = expression.evaluate_json(encoded.decode(), bindings, **limits)
+        return None if text is None else loads(text)
 
     def _undefined(self, source: Json, roots: Roots, draws: Draws) -> Json | Missing:
         """Tell null, undefined and a function apart, which the engine answers alike."""
-        limit = INLINE_SECONDS if draws.is_inline else FULL_SECONDS
-        try:
-            kind = _type_query(self.text).evaluate_json(
-                dumps(source).decode(),
-                self._bindings(roots, draws),
-                timeout=limit,
-                now=draws.now,
-                **_LIMITS,
-            )
-        except jlens.JlensError as error:
-            raise _failed(error) from None
-        if kind == '"function"':
+        kind = self._run_apart(_type_query(self.text), source, roots, draws)
+        if kind == "function":
             raise QueryError(None, UNSUPPORTED_RESULT)
-        return None if kind == '"null"' else MISSING
+        return None if kind == "null" else MISSING
 
     def _source(self, roots: Roots) -> tuple[dict[str, Json], int]:
         """The object of all roots, and the size of what the user's documents hold."""
@@ -194,7 +196,6 @@ class Query:
 UNSUPPORTED_RESULT: Final = "returned an unsupported result type."
 """The message of a `QueryError` for an expression whose value is a function."""
 
-_TIMEOUT: Final = "D1012"
 _ASK: Final = object()
 """A plain path that has to map over an array, which is the engine's work."""
 
@@ -223,6 +224,11 @@ def _binding(name: str, roots: Roots, draws: Draws) -> Any:
     return _FUNCTIONS[name](draws) if variable is None else variable.value
 
 
+def _limits(draws: Draws) -> dict[str, Any]:
+    sizes = INLINE_LIMITS if draws.allowance.is_inline else LIMITS
+    return {"timeout": draws.allowance.seconds, "now": draws.now, **sizes}
+
+
 def _failed(error: jlens.JlensError) -> QueryError:
     if error.code in _BROKEN_LIMITS:
         return QueryError(None, _BROKEN_LIMITS[error.code])
@@ -239,6 +245,9 @@ _BROKEN_LIMITS: Final[Mapping[str, str]] = {
     "D1012": "Expression evaluation timeout: Check for infinite loop",
 }
 """Codes of the engine for limits that AWS reports without a code (their texts are ours)."""
+
+_TIGHTER_INLINE: Final = frozenset(("U1001", "D2014", "D1012"))
+"""Those of limits that are wider apart."""
 
 
 _EXACT: Final = 2**53
@@ -259,6 +268,7 @@ _LITERALS: Final = re.compile(
 )
 
 
+_SHORT_RANGE: Final = re.compile(r"\[\s*\d{1,3}\s*\.\.\s*\d{1,3}\s*\]", re.ASCII)
 _CONTEXT: Final = re.compile(r"\$(?![\w$])")
 
 
@@ -283,6 +293,7 @@ def compile(text: str) -> Query:  # noqa: A001 — as in `re`, always used as `j
         functions=functions,
         unsupported=tuple(_unsupported(text, reads.get("input", {}))),
         path=_plain_path(text),
+        has_range=".." in _SHORT_RANGE.sub("", _LITERALS.sub("", text)),
         _expression=_wrapped(text, variables),
     )
 

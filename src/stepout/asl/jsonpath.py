@@ -19,6 +19,7 @@ from functools import lru_cache
 from typing import Final, TypeGuard, TypeVar
 
 from stepout.asl import selectors
+from stepout.asl.allowance import Allowance
 from stepout.asl.selectors import OPERATORS, Key, Operand, PathMiss, Reading, Step, Test
 from stepout.asl.values import Json
 from stepout.errors import PathError
@@ -50,10 +51,14 @@ class Path:
         """Whether the path names one place, so that it may be written to."""
         return self.keys is not None and not any(isinstance(key, tuple) for key in self.keys)
 
-    def read(self, document: Json) -> Json:
-        """The value, or the list of values of an indefinite path; raises `PathMiss`."""
+    def read(self, document: Json, allowance: Allowance | None = None) -> Json:
+        """The value, or the list of values of an indefinite path, which is paid for.
+
+        Raises `PathMiss` and `NeedsTime`.
+        """
         if self.keys is None:
-            return Reading(document).run(self.steps, document)
+            payer = Allowance(is_inline=False) if allowance is None else allowance
+            return Reading(document, payer).run(self.steps, document)
         return selectors.read(document, self.keys)
 
     def write(self, document: Json, value: Json) -> Json:

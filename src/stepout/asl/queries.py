@@ -15,7 +15,7 @@ from stepout.asl import jsonata
 from stepout.asl.flow import NOTHING, Left, variables
 from stepout.asl.jsonata import Query, QueryError
 from stepout.asl.states_error import QUERY_EVALUATION_ERROR, Failure, StatesError
-from stepout.asl.templates import Context, Template
+from stepout.asl.templates import Context, Template, pay
 from stepout.asl.values import Document, Json, Missing, dumps
 
 __all__ = [
@@ -209,7 +209,7 @@ def _evaluate(query: Query, location: str, view: View) -> Json:
     if isinstance(value, Missing):
         cause = f"{_specified(query.text, location)} returned nothing (undefined)."
         raise query_failure(cause, location)
-    return value
+    return pay(value, view.context)
 
 
 def _threw(text: str, location: str, error: QueryError) -> str:

@@ -1,7 +1,7 @@
 """What the parts of a JSONPath do with a document.
 
 A definite path is a row of keys, read in a plain loop. Any other is a row of steps, each from a
-list of nodes to a list of nodes. Nothing recurses over the document; a reading has a budget.
+list of nodes to a list of nodes. Nothing recurses over the document; a reading is paid for.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
+from stepout.asl.allowance import APART, Allowance
 from stepout.asl.values import MISSING, Json, Missing, equals
 
 __all__ = [
@@ -34,9 +35,6 @@ __all__ = [
     "wildcard",
     "write",
 ]
-
-MAX_NODES: Final = 1_000_000
-"""Nodes that one read may look at: some eight times the largest document."""
 
 
 class PathMiss(Exception):
@@ -147,13 +145,13 @@ Test: TypeAlias = "Callable[[Reading, Json], bool]"
 
 
 class Reading:
-    """One read of a document, with a budget."""
+    """One read of a document, paid for by the node."""
 
-    __slots__ = ("_left", "document")
+    __slots__ = ("_allowance", "document")
 
-    def __init__(self, document: Json) -> None:
+    def __init__(self, document: Json, allowance: Allowance) -> None:
         self.document = document
-        self._left = MAX_NODES
+        self._allowance = allowance
 
     def run(self, steps: tuple[Step, ...], start: Json) -> Nodes:
         nodes = [start]
@@ -163,9 +161,8 @@ class Reading:
         return nodes
 
     def spend(self, nodes: int) -> None:
-        self._left -= nodes + 1
-        if self._left < 0:
-            raise PathMiss(f"The path looks at more than {MAX_NODES} nodes of the document.")
+        if not self._allowance.pay_nodes(nodes + 1):
+            raise PathMiss(f"The paths look at more than {APART.nodes} nodes of their documents.")
 
 
 def member(name: str) -> Step:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from stepout.asl import jsonpath
+from stepout.asl.allowance import APART, Allowance
 from stepout.asl.intrinsics import Draws, FunctionCall, compile_call
 from stepout.asl.jsonpath import Path, PathMiss
-from stepout.asl.states_error import RUNTIME, Failure, StatesError
-from stepout.asl.values import Document, Json
+from stepout.asl.states_error import DATA_LIMIT_EXCEEDED, RUNTIME, Failure, StatesError
+from stepout.asl.values import Document, Json, dumps
 from stepout.errors import PathError
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "compile_expression",
     "compile_template",
     "is_expression",
+    "pay",
     "problems",
     "read",
 ]
@@ -32,8 +34,8 @@ class Context(Draws, Protocol):
     """What an evaluation may ask for besides its source."""
 
     @property
-    def is_inline(self) -> bool:
-        """Whether the event loop waits for the evaluation."""
+    def allowance(self) -> Allowance:
+        """What the evaluation pays with."""
 
     @property
     def now(self) -> int:
@@ -76,13 +78,41 @@ def problems(template: Json) -> Iterator[str]:
 def read(path: Path, source: Document, context: Context) -> Json:
     """The value of a path in the input, the context object or a variable; raises `PathMiss`."""
     if path.root == "$":
-        return path.read(source.value)
+        return path.read(source.value, context.allowance)
     if path.root == "$$":
-        return path.read(context.context())
+        return path.read(context.context(), context.allowance)
     variable = context.variable(path.root[1:])
     if variable is None:
         raise PathMiss(f"The variable {path.root} is not assigned")
-    return path.read(variable.value)
+    return path.read(variable.value, context.allowance)
+
+
+def pay(value: Json, context: Context) -> Json:
+    """The value, for which a place in what is gathered is paid.
+
+    Ten thousand members that read the whole input would otherwise be gigabytes, before anyone could
+    measure them against the payload limit.
+    """
+    size = _size(value)
+    if size and not context.allowance.pay_bytes(size):
+        raise Failure(_GATHERS_TOO_MUCH)
+    return value
+
+
+def _size(value: Json) -> int:
+    """Bytes of a value that can be large, about."""
+    if isinstance(value, str):
+        return len(value)
+    return len(dumps(value)) if isinstance(value, dict | list) else 0
+
+
+_GATHERS_TOO_MUCH: Final = StatesError(
+    DATA_LIMIT_EXCEEDED,
+    f"The values that the state gathers have more than {APART.bytes} bytes together.",
+)
+
+_BYTES_OF_A_NODE: Final = 8
+"""About; functions look at their arguments node by node."""
 
 
 def _object_problems(template: dict[str, Json]) -> Iterator[str]:
@@ -160,15 +190,18 @@ def _compile_member(key: str, value: Json) -> tuple[str, _Evaluate | None, Json]
 def _compile_call(field: str, call: FunctionCall) -> _Evaluate:
     def evaluate_call(source: Document, context: Context) -> Json:
         def read_argument(path: Path) -> Json:
-            return _read_member(field, path, source, context)
+            value = _read_member(field, path, source, context)
+            if not context.allowance.pay_nodes(_size(value) // _BYTES_OF_A_NODE):
+                raise Failure(_GATHERS_TOO_MUCH)
+            return value
 
-        return call.evaluate(read_argument, context)
+        return pay(call.evaluate(read_argument, context), context)
 
     return evaluate_call
 
 
 def _compile_path(field: str, path: Path) -> _Evaluate:
-    return lambda source, context: _read_member(field, path, source, context)
+    return lambda source, context: pay(_read_member(field, path, source, context), context)
 
 
 def _read_member(field: str, path: Path, source: Document, context: Context) -> Json:

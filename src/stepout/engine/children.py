@@ -7,6 +7,7 @@ every open command below them is cancelled in the same turn.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from stepout.asl import flow
@@ -36,6 +37,12 @@ INLINE_LIMIT: Final = 40
 
 DISTRIBUTED_LIMIT: Final = 1_000
 """Of a distributed one; AWS: 10,000 child executions."""
+
+MAX_RESULTS: Final = 16 * 1_048_576
+"""Bytes of the results of one Parallel or Map, of which a ResultSelector may take its part; ours.
+
+All children run, as they would on AWS, but what is over is not kept.
+"""
 
 EXCEEDED: Final = StatesError(
     "States.ExceedToleratedFailureThreshold",
@@ -126,7 +133,7 @@ def _start_iteration(visit: Visit, kind: Map, previous_id: int) -> None:
     source = Document(item.value)
     if kind.item_selector is not None:
         source = _selected(visit, kind, item)
-    frame.children = _counted(children, started=1)
+    frame.children = replace(children, started=index + 1)
     started_id = draft.note(previous_id, "MapIterationStarted", _iteration(frame, index))
     _start(visit, index, kind.start_at, source, started_id)
 
@@ -199,11 +206,16 @@ def _end_iteration(visit: Visit, kind: Map, ended: Ended, child: Frame) -> None:
 
 
 def _gather(visit: Visit, ended: Ended) -> None:
-    """Hold the child's result in the place of its frame."""
-    visit.draft.remove(ended.frame_id)
-    visit.draft.put(ended.frame_id, Held(ended.output))
+    """Hold the child's result in the place of its frame, unless all together are too large."""
+    children = _children(visit.frame)
     failed = 0 if ended.error is None else 1
-    visit.frame.children = _counted(_children(visit.frame), ended=1, failed=failed)
+    held = children.held + (0 if ended.output is None else ended.output.size)
+    is_too_much = held > MAX_RESULTS
+    visit.draft.remove(ended.frame_id)
+    visit.draft.put(ended.frame_id, Held(None if is_too_much else ended.output))
+    visit.frame.children = replace(
+        children, ended=children.ended + 1, failed=children.failed + failed, held=held
+    )
 
 
 def _is_complete(frame: Frame) -> bool:
@@ -214,6 +226,9 @@ def _is_complete(frame: Frame) -> bool:
 def _finish(visit: Visit, previous_id: int) -> None:
     """All children have ended well enough: their results, in order, are the state's."""
     draft, frame = visit.draft, visit.frame
+    if _children(frame).held > MAX_RESULTS:
+        leaving.give_up(visit)
+        return
     result = _results(visit)
     abandon(visit)
     frame.previous_id = previous_id
@@ -285,15 +300,3 @@ _ABORTED: Final = ("Task", "Wait", "Parallel", "Map")
 def _children(frame: Frame) -> Children:
     assert frame.children is not None  # noqa: S101 — asked while the state works only
     return frame.children
-
-
-def _counted(children: Children, *, started: int = 0, ended: int = 0, failed: int = 0) -> Children:
-    return Children(
-        children.total,
-        children.limit,
-        children.tolerated,
-        children.started + started,
-        children.ended + ended,
-        children.failed + failed,
-        children.are_pairs,
-    )

@@ -12,9 +12,9 @@ a turn and only then performs its commands; their answers come back as inputs.
   of `handle` is a bug of ours and leaves the execution as it was.
 - A command id is never used twice and leads back to its frame (`"12@"` + frame id). An answer to
   an id that is not open any more is dropped: it lost a race against a time-out or a stop.
-- A turn makes at most `budget` steps into states; then `more` is true and the caller should look
-  after others, and take what has come in, before `handle([])`. Frames take turns in the order in
-  which they became ready.
+- A turn makes at most `budget` steps into states, fewer where they are costly; then `more` is true
+  and the caller should look after others, and take what has come in, before `handle([])`. Frames
+  take turns in the order in which they became ready.
 - An evaluation that does not fit the event loop raises `NeedsTime` out of a turn that is inline;
   the execution is as it was, and the caller repeats the call elsewhere, with `is_inline` false.
 - After every turn: store `meta` and the changed frames, `restore`, go on → same result, same
@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from stepout.asl.allowance import Allowance
 from stepout.asl.machine import Machine
 from stepout.asl.states_error import TIMEOUT, StatesError
 from stepout.engine import children, history, states
@@ -111,7 +112,7 @@ class Execution:
             now=now,
             entropy=Entropy(entropy),
             budget=budget,
-            is_inline=is_inline,
+            allowance=Allowance(is_inline=is_inline),
             base=self._frames,
             ready=[*self._ready],
             event_count=self._meta.events,
@@ -145,6 +146,7 @@ class Execution:
                 states.beat(draft, frame_id, frame)
                 return
             draft.close(frame, item.id)
+            draft.allowance.renew()
             states.resume(draft, frame_id, frame, purpose, item)
             children.look_after(draft)
 
@@ -171,9 +173,9 @@ class Execution:
         return turn
 
     def _advance(self, draft: Draft) -> bool:
-        """Whether a state is still to be entered when the budget is used up."""
+        """Whether a state is still to be entered when the budget or the allowance is used up."""
         done = 0
-        while done < len(draft.ready) and draft.budget > 0:
+        while done < len(draft.ready) and draft.budget > 0 and not draft.allowance.is_low:
             number, frame_id = draft.ready[done]
             done += 1
             frame = draft.frame(frame_id)
@@ -181,6 +183,7 @@ class Execution:
             if frame is None or frame.ready != number:
                 continue
             draft.budget -= 1
+            draft.allowance.renew()
             states.enter(draft, frame_id, frame)
             children.look_after(draft)
             if draft.is_finished:

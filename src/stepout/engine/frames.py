@@ -62,12 +62,14 @@ class Children:
     started: int = 0
     ended: int = 0
     failed: int = 0
+    held: int = 0
+    """Bytes of the results so far."""
     are_pairs: bool = False
     """The items are the members of an object, each `{"Key": …, "Value": …}`."""
 
     def to_json(self) -> Json:
         counts = [self.total, self.limit, self.tolerated, self.started, self.ended, self.failed]
-        return [*counts, self.are_pairs]
+        return [*counts, self.held, self.are_pairs]
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ from stepout.engine.retries import choose, delay_ms
 from stepout.engine.turn import Ended
 from stepout.engine.visit import Visit, located
 
-__all__ = ["end", "fail", "leave", "leave_by", "recover"]
+__all__ = ["end", "fail", "give_up", "leave", "leave_by", "recover"]
 
 MAX_VARIABLES: Final = 10 * 1024 * 1024
 """Bytes of all variables of an execution (developer guide, workflow-variables)."""
@@ -44,10 +44,14 @@ def leave_by(visit: Visit, way: Exit, result: Document, target: str | None) -> N
     if left.assigned:
         _check_variables(visit, left.assigned)
     if left.output is not visit.frame.input and left.output.size > PAYLOAD_LIMIT:
-        # A state's output over the limit is not for its Retry and Catch (recorded on AWS).
-        _fail_execution(visit, too_large(visit.state.name))
+        give_up(visit)
         return
     _go_on(visit, left, target)
+
+
+def give_up(visit: Visit) -> None:
+    """The state's output is over the limit, which is not for its Retry and Catch (recorded)."""
+    _fail_execution(visit, too_large(visit.state.name))
 
 
 def _go_on(visit: Visit, left: Left, target: str | None) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from stepout.asl.allowance import Allowance
 from stepout.asl.machine import Machine
 from stepout.asl.states_error import StatesError
 from stepout.asl.values import Document, Json
@@ -115,8 +116,8 @@ class Draft:
     now: int
     entropy: Entropy
     budget: int
-    is_inline: bool
-    """The event loop waits for the turn: evaluations that take long raise `NeedsTime`."""
+    allowance: Allowance
+    """What the evaluations of the turn pay with."""
     base: Mapping[str, Stored]
     ready: list[tuple[int, str]]
     """Frames whose states are to be entered, in their order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from stepout.asl.allowance import Allowance
 from stepout.asl.machine import Map, State
 from stepout.asl.states_error import StatesError
 from stepout.asl.values import Document, Json
@@ -31,8 +32,8 @@ class Visit:
     """The token of a callback, while its Task is being scheduled."""
 
     @property
-    def is_inline(self) -> bool:
-        return self.draft.is_inline
+    def allowance(self) -> Allowance:
+        return self.draft.allowance
 
     @property
     def now(self) -> int:

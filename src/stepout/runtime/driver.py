@@ -12,11 +12,10 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
-from stepout.asl.jsonata import NeedsTime
+from stepout.asl.allowance import NeedsTime
 from stepout.asl.machine import Machine
 from stepout.asl.states_error import RUNTIME, StatesError
 from stepout.engine.commands import Call, Cancel, Command, Finish, Timer
@@ -26,6 +25,7 @@ from stepout.engine.inputs import Done, Failed, Fired, Input
 from stepout.engine.turn import Run
 from stepout.journal.protocol import Journal
 from stepout.runtime.clock import Alarm, Clock
+from stepout.runtime.pool import EvaluationPool
 from stepout.tasks import Finder, Scope
 
 __all__ = ["Driver", "Inbox", "Observe"]
@@ -34,9 +34,6 @@ _log = logging.getLogger("stepout.execution")
 
 _SEED: Final = 32
 """Bytes of entropy for a turn."""
-
-EVALUATORS: Final = 2
-"""Threads of the evaluation pool. What waits for one is bounded by the runs that are driven."""
 
 _T = TypeVar("_T")
 
@@ -79,17 +76,14 @@ class Driver:
         journal: Journal,
         integrations: Finder,
         clock: Clock,
+        pool: EvaluationPool,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._journal = journal
         self._integrations = integrations
         self._clock = clock
         self._entropy = entropy
-        self._pool = ThreadPoolExecutor(EVALUATORS, thread_name_prefix="stepout-evaluate")
-
-    def close(self) -> None:
-        """End the evaluation pool."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool = pool
 
     async def drive(
         self, machine: Machine, run: Run, inbox: Inbox, observe: Observe | None = None
@@ -135,8 +129,7 @@ class Driver:
         try:
             return make(is_inline=True)
         except NeedsTime:
-            apart = partial(make, is_inline=False)
-            return await asyncio.get_running_loop().run_in_executor(self._pool, apart)
+            return await self._pool.run(partial(make, is_inline=False))
 
 
 class _Work:

@@ -16,6 +16,7 @@ from stepout.errors import JsonError
 from stepout.journal.memory import MemoryJournal
 from stepout.runtime.clock import SystemClock
 from stepout.runtime.driver import Driver, Inbox
+from stepout.runtime.pool import EvaluationPool
 from stepout.tasks import Integrations
 from stepout.tasks.mocks import Functions, Mocks, TaskFunction
 
@@ -58,7 +59,8 @@ async def run(
     Waits last as long as they say. Raises `JsonError` for an input that is not JSON or too large.
     """
     finders = (Functions(tasks or {}), mocks or Mocks())
-    driver = Driver(MemoryJournal(), Integrations({}, finders), SystemClock())
+    pool = EvaluationPool()
+    driver = Driver(MemoryJournal(), Integrations({}, finders), SystemClock(), pool)
     events: list[Event] = []
 
     def observe(found: Sequence[Event]) -> None:
@@ -70,7 +72,7 @@ async def run(
     try:
         finish = await driver.drive(machine, _run(name, input, test_case), Inbox(), observe)
     finally:
-        driver.close()
+        pool.close()
     return Result(
         status=finish.status,
         output=None if finish.output is None else finish.output.value,

@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections import OrderedDict
+from functools import partial
 from typing import Final
 
 from stepout.asl.machine import Machine
 from stepout.asl.parse import parse
+from stepout.runtime.pool import EvaluationPool
 
-__all__ = ["compiled"]
+__all__ = ["Machines"]
 
-_KEPT: Final = 1_024
-"""Definitions kept; with 1 MB at most each, a bound on memory that no real use comes near."""
+_INLINE: Final = 32_768
+"""Characters of a definition that is compiled on the event loop, in some 10 ms."""
+
+_KEPT: Final = 16_777_216
+"""Characters of the definitions whose machines are kept, a hundred bytes of memory for each."""
 
 
-@lru_cache(_KEPT)
-def compiled(definition: str, *, is_express: bool) -> Machine:
-    """The machine of a definition; raises `DefinitionError`.
+class Machines:
+    """A machine depends on nothing but its text and type, so these are the key.
 
-    A machine depends on nothing but its text and type, so these are the key. The text of a record
-    is one object, whose hash Python keeps: looking it up costs no more than the name of a
-    dictionary.
+    The text of a record is one object, whose hash Python keeps: looking it up costs no more than
+    the name of a dictionary.
     """
-    return parse(definition, is_express=is_express)
+
+    def __init__(self, pool: EvaluationPool) -> None:
+        self._pool = pool
+        self._kept: OrderedDict[tuple[str, bool], Machine] = OrderedDict()
+        self._size = 0
+
+    async def compile(self, definition: str, *, is_express: bool) -> Machine:
+        """The machine of a definition; raises `DefinitionError`."""
+        key = (definition, is_express)
+        machine = self._kept.get(key)
+        if machine is not None:
+            self._kept.move_to_end(key)
+            return machine
+        work = partial(parse, definition, is_express=is_express)
+        machine = work() if len(definition) <= _INLINE else await self._pool.run(work)
+        self._keep(key, machine)
+        return machine
+
+    def _keep(self, key: tuple[str, bool], machine: Machine) -> None:
+        if key not in self._kept:
+            self._size += len(key[0])
+        self._kept[key] = machine
+        while self._size > _KEPT:
+            (dropped, _), _ = self._kept.popitem(last=False)
+            self._size -= len(dropped)

@@ -20,7 +20,6 @@ from stepout.engine.turn import Run
 from stepout.errors import JsonError, ServiceError
 from stepout.runtime.driver import Observe
 from stepout.runtime.express import LIMIT_MS, Outcome, ShuttingDown, TooManyRuns
-from stepout.runtime.machines import compiled
 from stepout.store.records import MachineRecord
 
 _BILLED_MS: Final = 100
@@ -47,7 +46,7 @@ async def start_sync_execution(
             "This operation is not supported by this type of state machine",
         )
     run, observe = _run(services, record, request, test_case)
-    machine = compiled(record.definition, is_express=True)
+    machine = await services.machines.compile(record.definition, is_express=True)
     with _admission():
         outcome = await services.express.run(machine, run, observe)
     if outcome.is_shutdown:
@@ -69,8 +68,9 @@ async def start_execution(
             "with the type EXPRESS."
         )
     run, observe = _run(services, record, request, test_case)
+    machine = await services.machines.compile(record.definition, is_express=True)
     with _admission():
-        services.express.start(compiled(record.definition, is_express=True), run, observe)
+        services.express.start(machine, run, observe)
     return {"executionArn": run.arn, "startDate": milliseconds(run.started_at)}
 
 

@@ -19,7 +19,6 @@ from stepout.asl.values import Json, loads
 from stepout.aws import arn as arns
 from stepout.aws.timestamps import milliseconds
 from stepout.errors import DefinitionError, ServiceError
-from stepout.runtime.machines import compiled
 from stepout.store.records import MachineRecord
 
 __all__ = ["find_machine"]
@@ -47,7 +46,7 @@ async def create_state_machine(
     check_name(request["name"])
     _check_versions(request)
     _check_logging(request.get("loggingConfiguration"))
-    _check_definition(request["definition"], request.get("type", "STANDARD"))
+    await _check_definition(services, request["definition"], request.get("type", "STANDARD"))
     now = services.clock.now()
     record = MachineRecord(
         arn=arns.state_machine(caller.region, caller.account, request["name"]),
@@ -108,7 +107,7 @@ async def update_state_machine(
     _check_versions(request)
     _check_logging(changes.get("logging"))
     if "definition" in changes:
-        _check_definition(changes["definition"], record.type)
+        await _check_definition(services, changes["definition"], record.type)
     if "role_arn" in changes:
         role_arn(changes["role_arn"])
     now = services.clock.now()
@@ -150,12 +149,12 @@ async def list_state_machines(
 
 @operation("states", "ValidateStateMachineDefinition")
 async def validate_state_machine_definition(
-    _services: Services, _caller: Caller, request: dict[str, Json]
+    services: Services, _caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
     """What CreateStateMachine would refuse, as a list; nothing is kept."""
     limit = request.get("maxResults") or DEFAULT_PAGE
     text = request["definition"]
-    problems = _problems(text, request.get("type", "STANDARD"))
+    problems = await _problems(services, text, request.get("type", "STANDARD"))
     found = [_diagnostic(problem, "ERROR") for problem in problems]
     if not problems and request.get("severity") == "WARNING":
         found = [_diagnostic(warning, "WARNING") for warning in warnings(loads(text))]
@@ -166,9 +165,9 @@ async def validate_state_machine_definition(
     }
 
 
-def _problems(text: str, machine_type: str) -> Sequence[Problem]:
+async def _problems(services: Services, text: str, machine_type: str) -> Sequence[Problem]:
     try:
-        compiled(text, is_express=machine_type == "EXPRESS")
+        await services.machines.compile(text, is_express=machine_type == "EXPRESS")
     except DefinitionError as error:
         return error.problems
     return ()
@@ -200,8 +199,8 @@ def _identity(record: MachineRecord) -> tuple[Json, ...]:
     )
 
 
-def _check_definition(text: str, machine_type: str) -> None:
-    problems = _problems(text, machine_type)
+async def _check_definition(services: Services, text: str, machine_type: str) -> None:
+    problems = await _problems(services, text, machine_type)
     if problems:
         raise faults.invalid_definition(problems)
 
