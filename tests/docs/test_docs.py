@@ -16,6 +16,7 @@ from stepout.cli.main import COMMANDS
 from stepout.config import ServerSettings
 from stepout.egress.addresses import _SPECIAL
 from stepout.tasks.http import _UNUSABLE
+from stepout.tasks.mocks import Mocks
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
@@ -74,10 +75,14 @@ def test_every_file_on_the_map_exists(path: str) -> None:
     assert (ROOT / "src" / "stepout" / path).exists() or (ROOT / path).exists()
 
 
-def test_the_example_of_the_testing_page_runs(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "testing.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "test_example.py").write_text(example)
+def examples(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
+
+
+def test_the_examples_of_the_testing_page_run(tmp_path: Path) -> None:
+    found = examples("testing.md", "python")
+    for index, example in enumerate(found):
+        (tmp_path / f"test_example_{index}.py").write_text(example)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
         capture_output=True,
@@ -86,6 +91,27 @@ def test_the_example_of_the_testing_page_runs(tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0, done.stdout
+    assert f"{len(found)} passed" in done.stdout
+
+
+def test_the_mock_file_of_the_testing_page_is_one() -> None:
+    (example,) = examples("testing.md", "json")
+    assert Mocks.parse(example).cases("order") == ("Refused",)
+
+
+def test_the_example_of_the_library_page_runs() -> None:
+    (example,) = examples("library.md", "python")
+    done = subprocess.run(
+        [sys.executable, "-c", example], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.startswith("SUCCEEDED {'total': 10}\n1 ExecutionStarted\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", ["Machine", "Mocks", "Result", "StepoutError", "TaskFailed", "run"]
+)
+def test_the_public_names_are_on_the_library_page(name: str) -> None:
+    assert re.search(rf"`{name}\b", (ROOT / "docs" / "library.md").read_text())
 
 
 def test_the_readme_shows_two_commands() -> None:
