@@ -314,6 +314,73 @@ def test_the_graph(states: dict[str, Any], problems: list[str]) -> None:
     assert problems_of(machine(**states)) == problems
 
 
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        *(
+            ({"Type": "Fail", name: None}, f"Value must be a valid JSONPath. at /States/A/{name}")
+            for name in ("ErrorPath", "CausePath")
+        ),
+        *(
+            ({"Type": "Wait", "End": True, name: None}, f"Value is not a Reference Path at /States/A/{name}")
+            for name in ("SecondsPath", "TimestampPath")
+        ),
+        ({**CALL, "TimeoutSecondsPath": None}, "Value is not a Reference Path at /States/A/TimeoutSecondsPath"),
+        (
+            {"Type": "Choice", "Choices": [{"Variable": None, "IsNull": True, "Next": "A"}]},
+            "Value must be a valid JSONPath. at /States/A/Choices[0]/Variable",
+        ),
+        (
+            {"Type": "Choice", "Choices": [{"Variable": "$", "StringEqualsPath": None, "Next": "A"}]},
+            "Value must be a valid JSONPath. at /States/A/Choices[0]/StringEqualsPath",
+        ),
+    ],
+)  # fmt: skip
+def test_a_path_is_null_only_where_that_has_a_meaning(state: dict[str, Any], message: str) -> None:
+    assert f"{SCHEMA}: {message}" in problems_of(machine(A=state))
+    parse(machine(A={**PASS, "InputPath": None, "OutputPath": None, "ResultPath": None}))
+
+
+@pytest.mark.parametrize("value", [5, "{% $states.input %}", "{% 5 %}", "text"])
+def test_an_assign_is_an_object_whose_names_can_be_read(value: Any) -> None:
+    state = {**PASS, "QueryLanguage": "JSONata", "Assign": value}
+    (problem,) = problems_of(machine(A=state))
+    assert problem.endswith(" at /States/A/Assign")
+
+
+def test_parameters_of_an_http_task_that_are_no_texts_are_refused() -> None:
+    parameters = {**CALL["Parameters"], "Method": {"a.$": "$.b"}}
+    (problem,) = problems_of(machine(A={**CALL, "Parameters": parameters}))
+    assert (
+        problem
+        == f"{SCHEMA}: The value of the field 'Method' has an invalid format at /States/A/Parameters"
+    )
+
+
+def scoped(inner: dict[str, Any], **states: Any) -> str:
+    branch = {"StartAt": "B", "States": {"B": {**PASS, "Assign": inner}}}
+    return machine(**states, P={"Type": "Parallel", "Branches": [branch], "End": True})
+
+
+def test_an_inner_scope_does_not_assign_what_an_outer_one_has() -> None:
+    before = {"Type": "Pass", "Assign": {"x": 1}, "Next": "P"}
+    assert problems_of(scoped({"x.$": "$.y"}, A=before)) == [
+        "DUPLICATE_VARIABLE_NAME: Variable 'x' is assigned in an outer scope already. at "
+        "/States/P/Branches[0]/States/B"
+    ]
+    parse(scoped({"y": 1}, A=before))
+    parse(machine(
+        P={
+            "Type": "Parallel",
+            "Branches": [{"StartAt": "B", "States": {"B": {**PASS, "Assign": {"x": 1}}}}],
+            "Catch": [{"ErrorEquals": ["States.ALL"], "Assign": {"x": 2}, "Next": "Z"}],
+            "Assign": {"x": 3},
+            "Next": "Z",
+        },
+        Z={**PASS, "Assign": {"x": 4}},
+    ))  # fmt: skip
+
+
 def test_a_start_that_is_nowhere() -> None:
     text = json.dumps({"StartAt": "X", "States": {"A": PASS}})
     assert problems_of(text)[0] == (

@@ -134,6 +134,31 @@ def test_a_seeded_random_number_is_the_same_again(seed: int) -> None:
     assert evaluate(f"$random({seed})") == value
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("[$x, function($x){ $x }(5)]", [1, 5]),
+        ("($x := $x + 1; $x)", 2),
+        ("($g := function($x){ $x }; $g($x))", 1),
+        ("{'x': $x, 'm': $map([7], function($x){ $x })}", {"x": 1, "m": 7}),
+        ("$exists($nowhere) and $count($map([1, 2], function($nowhere){ $nowhere })) > 0", False),
+        ("$count", 42),
+        ("{'c': $count}", {"c": 42}),
+        ("$count < 3", False),
+        ("$sum([1, 2])", 3),
+        ("$ä.b", 9),
+    ],
+)
+def test_a_variable_is_seen_whatever_else_has_its_name(text: str, value: Json) -> None:
+    """A parameter or a name that the expression binds, and the functions of the engine."""
+    assert evaluate(text, SOURCE, x=1, count=42, **{"ä": {"b": 9}}) == value
+
+
+@pytest.mark.parametrize("text", ["$sum", "$uuid", "function($x){ $x }"])
+def test_a_function_is_no_value(text: str) -> None:
+    assert fails(text) == (None, "returned an unsupported result type.")
+
+
 def test_a_variable_hides_an_added_function() -> None:
     assert evaluate("$hash.a", hash={"a": 5}) == 5
 
@@ -182,6 +207,8 @@ def test_what_is_no_expression_is_refused_in_the_words_of_jsonata(text: str, mes
         ("$", ("$",)),
         ("$$.a", ("$$",)),
         ("'$$'", ()),
+        (r"$contains($states.input.s, /foo\$\$/)", ()),
+        (r"$states.input.n / $$ / 2", ("$$",)),
         ("$states.input.l[v = 1]", ()),
         ("$states.input.l[$.v = 1]", ()),
         ("$states.input.{'k': v}", ()),

@@ -103,6 +103,21 @@ def test_what_does_not_fit_is_a_validation_exception(
     assert error_of(states, operation, members) == ("ValidationException", message)
 
 
+def test_null_members_count_as_absent(states: Service) -> None:
+    operation = states.operations["CreateStateMachine"]
+    members = {"name": "n", "definition": "{}", "roleArn": "r", "type": None}
+    logging = {"level": None, "includeExecutionData": False, "destinations": [None]}
+    assert operation.check({**members, "loggingConfiguration": None}) == {
+        "name": "n",
+        "definition": "{}",
+        "roleArn": "r",
+    }
+    given = states.operations["UpdateStateMachine"].check(
+        {"stateMachineArn": "arn", "loggingConfiguration": {**logging, "destinations": []}}
+    )
+    assert given["loggingConfiguration"] == {"includeExecutionData": False, "destinations": []}
+
+
 def test_a_sensitive_value_is_not_repeated(states: Service, events: Service) -> None:
     secret = "sesame\x01"
     members = {

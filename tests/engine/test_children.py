@@ -33,6 +33,59 @@ def each(processor: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"Type": "Map", "ItemProcessor": processor, **end, **fields}
 
 
+def test_what_is_too_large_for_a_child_is_not_handed_to_it() -> None:
+    big = {"a.$": "$.s", "b.$": "$.s"}
+    source = {"s": "x" * 200_000}
+    for state in (
+        parallel(branch(A=PASS), Parameters=big),
+        each(branch(A=PASS), ItemsPath="$.l", ItemSelector=big),
+    ):
+        finish = finish_of(machine(S=state), {**source, "l": [1]})
+        assert finish.error is not None
+        assert finish.error.error == "States.DataLimitExceeded"
+
+
+def test_a_percentage_is_counted_in_decimals() -> None:
+    inner = branch(
+        A={
+            "Type": "Choice",
+            "Choices": [{"Variable": "$", "NumericLessThan": 323, "Next": "F"}],
+            "Default": "Z",
+        },
+        F={"Type": "Fail"},
+        Z={"Type": "Succeed"},
+    )
+    state = each(inner, ToleratedFailurePercentage=32.3)
+    assert len(output_of(machine(M=state), [*range(1_000)])) == 677
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"ItemBatcher": {"MaxItemsPerBatch": 2}},
+        {"ResultWriter": {"Resource": "arn:aws:states:::s3:putObject"}},
+    ],
+)
+def test_what_a_distributed_map_cannot_do_here_fails_by_its_name(field: dict[str, Any]) -> None:
+    config = {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}
+    text = machine(M=each({**branch(A=PASS), "ProcessorConfig": config}, **field))
+    finish = finish_of(text, [1, 2])
+    assert finish.error is not None
+    assert f"The field {next(iter(field))} is not served by stepout." in (finish.error.cause or "")
+
+
+def test_the_states_of_a_distributed_map_do_not_see_outer_variables() -> None:
+    config = {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}
+    reads = {"Type": "Pass", "Parameters": {"x.$": "$x"}, "End": True}
+    text = machine(
+        A={"Type": "Pass", "Assign": {"x": 1}, "Next": "M"},
+        M=each({**branch(B=reads), "ProcessorConfig": config}),
+    )
+    assert finish_of(text, [1]).status == "FAILED"
+    inline = machine(A={"Type": "Pass", "Assign": {"x": 1}, "Next": "M"}, M=each(branch(B=reads)))
+    assert output_of(inline, [1]) == [{"x": 1}]
+
+
 # --- Parallel -------------------------------------------------------------------------------------
 
 

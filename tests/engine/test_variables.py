@@ -48,6 +48,24 @@ def test_what_the_dollar_is_in_an_assign(state: dict[str, Any], value: Json) -> 
     assert output_of(text, {"in": {"i": 3}}) == {"v": value}
 
 
+def test_an_expression_sees_a_variable_whose_name_it_binds_too() -> None:
+    text = machine(
+        A={"Type": "Pass", "Assign": {"count": 2, "item": "kept"}, "Next": "B"},
+        B={
+            "Type": "Choice",
+            "QueryLanguage": "JSONata",
+            "Choices": [{"Condition": "{% $count < 3 and $item = 'kept' %}", "Next": "C"}],
+        },
+        C={
+            "Type": "Pass",
+            "QueryLanguage": "JSONata",
+            "Output": "{% [$item, $map([1], function($item) { $item })] %}",
+            "End": True,
+        },
+    )
+    assert output_of(text, {}) == ["kept", 1]
+
+
 def test_a_rule_assigns_instead_of_its_state() -> None:
     rule = {"Variable": "$.n", "NumericEquals": 1, "Next": "Z", "Assign": {"by": "rule"}}
     text = machine(

@@ -148,8 +148,8 @@ class App:
         handler = OPERATIONS.get((model.name, name))
         if handler is None:
             raise faults.not_served(f"{model.target_prefix}.{name}")
-        model.operations[name].check(members)
-        return await handler(self._services, _traced(caller, named), members)
+        given = model.operations[name].check(members)
+        return await handler(self._services, _traced(caller, named), given)
 
     def _answer_health(self) -> _Answer:
         return _Answer(200, b"application/json", b'{"status":"ok"}')

@@ -5,6 +5,7 @@ The codes are AWS's; their texts are not recorded and follow its documentation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -38,12 +39,24 @@ _NESTED: Final = ("Branches", "ItemProcessor", "Iterator")
 
 def _state(state: Fields, location: str) -> Iterator[Problem]:
     for field in _TEMPLATES:
-        for path in _without_dollar(state.get(field), f"{location}/{field}"):
-            message = "A field whose value is a JSONPath or an intrinsic function has no '.$'."
-            yield Problem(NO_DOLLAR, message, path)
-    if state["Type"] == "Pass" and any(_with_dollar(state.get("Result"))):
+        yield from _template(state.get(field), f"{location}/{field}")
+    for index, holder in enumerate(state.get("Choices", ())):
+        yield from _assigned(holder, f"{location}/Choices[{index}]")
+    for index, holder in enumerate(state.get("Catch", ())):
+        yield from _assigned(holder, f"{location}/Catch[{index}]")
+    if state["Type"] == "Pass" and any(_paths(state.get("Result"))):
         message = "The Result of a Pass state is static: its paths are not evaluated."
         yield Problem(PASS_RESULT_IS_STATIC, message, f"{location}/Result")
+
+
+def _assigned(holder: Fields, location: str) -> Iterator[Problem]:
+    yield from _template(holder.get("Assign"), f"{location}/Assign")
+
+
+def _template(value: Json, location: str) -> Iterator[Problem]:
+    for path in _without_dollar(value, location):
+        message = "A field whose value is a JSONPath or an intrinsic function has no '.$'."
+        yield Problem(NO_DOLLAR, message, path)
 
 
 def _without_dollar(value: Json, location: str) -> Iterator[str]:
@@ -60,16 +73,22 @@ def _without_dollar(value: Json, location: str) -> Iterator[str]:
                 yield from _without_dollar(member, f"{location}/{key}")
 
 
-def _with_dollar(value: Json) -> Iterator[str]:
+def _paths(value: Json) -> Iterator[str]:
+    """Keys and texts in a static value that look as if they were evaluated."""
     if isinstance(value, list):
         for item in value:
-            yield from _with_dollar(item)
+            yield from _paths(item)
     elif isinstance(value, dict):
         for key, member in value.items():
             if key.endswith(".$"):
                 yield key
-            yield from _with_dollar(member)
+            yield from _paths(member)
+    elif isinstance(value, str) and _looks_like_one(value):
+        yield value
+
+
+_LIKE_ONE: Final = re.compile(r"\$\$?[.\[]|\$[^\W\d]\w*[.\[]|States\.")
 
 
 def _looks_like_one(text: str) -> bool:
-    return text.startswith(("$.", "$$.", "$[", "States.")) and is_expression(text)
+    return _LIKE_ONE.match(text) is not None and is_expression(text)

@@ -8,7 +8,7 @@ rely on what those before it have seen.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -35,6 +35,7 @@ from stepout.asl.fields import (
 from stepout.asl.integrations import Form, form_of, is_resource_arn
 from stepout.asl.problems import (
     DUPLICATE_STATE_NAME,
+    DUPLICATE_VARIABLE_NAME,
     INVALID_JSON_DESCRIPTION,
     INVALID_JSONATA_EXPRESSION,
     INVALID_STATE_NAME,
@@ -52,7 +53,7 @@ from stepout.asl.resources import resource_of
 from stepout.asl.values import Json, depth_of, loads
 from stepout.errors import JsonError
 
-__all__ = ["check", "read"]
+__all__ = ["check", "has_shape", "read"]
 
 Problems: TypeAlias = Iterator[Problem]
 Fields: TypeAlias = dict[str, Json]
@@ -96,12 +97,22 @@ def read(text: str) -> tuple[Fields, list[Problem]]:
 def check(definition: Fields, *, is_express: bool = False) -> list[Problem]:
     """All problems of a definition, in the order in which AWS lists them."""
     found = [*_schema(definition, is_express=is_express)]
-    if any(problem.code in _SHAPE_CODES for problem in found):
+    if not has_shape(found):
         return found
-    return [*found, *_graph(definition, "", is_top=True)]
+    return [*found, *_graph(definition, "", is_top=True), *_shadows(definition, "", frozenset())]
 
 
-_SHAPE_CODES: Final = (SCHEMA_VALIDATION_FAILED, INVALID_STATE_NAME)
+def has_shape(problems: Sequence[Problem]) -> bool:
+    """Whether the fields of a definition with these problems can be relied on."""
+    return all(problem.code not in _SHAPE_CODES for problem in problems)
+
+
+_SHAPE_CODES: Final = (
+    SCHEMA_VALIDATION_FAILED,
+    INVALID_STATE_NAME,
+    INVALID_JSON_DESCRIPTION,
+    TOO_DEEPLY_NESTED,
+)
 """With any of these the graph cannot be relied on."""
 
 
@@ -264,6 +275,9 @@ def _query_field(name: str, value: Json, field: Field, place: Place) -> Problems
             wrong = "JSONata string must start with {% and end with %}"
         if wrong:
             yield _schema_problem(wrong, place.at(name))
+    elif field.queries == "inside":
+        yield _schema_problem(field.verdict(value) or "", place.at(name))
+        return
     if text is None and field.queries == "instead":
         return
     for found, location in expressions(value, place.at(name)):
@@ -509,6 +523,46 @@ def _graph(graph: Fields, location: str, *, is_top: bool = False) -> Problems:
         if name not in reached:
             message = f'State "{name}" is not reachable.'
             yield Problem(MISSING_TRANSITION_TARGET, message, f"{location}/States/{name}")
+
+
+def _shadows(graph: Fields, location: str, outer: frozenset[str]) -> Problems:
+    """Names that an inner scope assigns and an outer one has (developer guide, variables).
+
+    It has those that a state before the Parallel or Map assigns; what the Parallel itself assigns,
+    in a Catch for one, may have the name of an inner variable (recorded on AWS).
+    """
+    states: dict[str, Fields] = graph["States"]
+    own = {name: {*_names_assigned(state)} for name, state in states.items()}
+    for name, names in own.items():
+        for variable in sorted(names & outer):
+            message = f"Variable '{variable}' is assigned in an outer scope already."
+            where = f"{location}/States/{name}"
+            yield Problem(DUPLICATE_VARIABLE_NAME, message, where)
+    for name, state in states.items():
+        graphs = [*_graphs(state)]
+        seen = outer.union(*_before(name, states, own)) if graphs else outer
+        for inner, _, step in graphs:
+            # The states of a distributed Map do not see the variables around it.
+            visible = frozenset() if _is_distributed(inner) else seen
+            yield from _shadows(inner, f"{location}/States/{name}/{step}", visible)
+
+
+def _before(
+    name: str, states: Mapping[str, Fields], own: Mapping[str, set[str]]
+) -> Iterator[set[str]]:
+    """What the states assign from which the named one can be reached."""
+    for other, names in own.items():
+        if names and other != name and name in _reached(other, states):
+            yield names
+
+
+def _names_assigned(state: Fields) -> Iterator[str]:
+    for holder in (state, *state.get("Choices", ()), *state.get("Catch", ())):
+        yield from (key.removesuffix(".$") for key in holder.get("Assign", ()))
+
+
+def _is_distributed(graph: Fields) -> bool:
+    return bool(graph.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED")
 
 
 def _targets(state: Fields, location: str) -> list[tuple[str, str]]:

@@ -38,8 +38,9 @@ __all__ = [
     "Shape",
 ]
 
-Queries = Literal["none", "instead", "only", "anywhere"]
-"""No JSONata; one instead of a number or text; nothing but one among texts; at any depth."""
+Queries = Literal["none", "instead", "only", "inside", "anywhere"]
+"""No JSONata; one instead of a number or text; nothing but one among texts; in the members of an
+object; at any depth."""
 
 Verdict: TypeAlias = Callable[[Json], str | None]
 """What is wrong with a field's value, or None."""
@@ -148,14 +149,19 @@ def _one_of(*allowed: str) -> Verdict:
 
 def _path(value: Json) -> str | None:
     if value is None:
-        return None
+        return "Value must be a valid JSONPath."
     return _text(value) or _compiles(jsonpath.compile, value, "Value must be a valid JSONPath.")
 
 
 def _reference_path(value: Json) -> str | None:
     if value is None:
-        return None
+        return "Value is not a Reference Path"
     return _text(value) or _compiles(jsonpath.compile_reference, value, None)
+
+
+def _or_null(verdict: Verdict) -> Verdict:
+    """For InputPath, OutputPath and ResultPath, which may be null."""
+    return lambda value: None if value is None else verdict(value)
 
 
 _TEXT_FUNCTIONS: Final = re.compile(
@@ -202,10 +208,6 @@ def _items(value: Json) -> str | None:
     return None if isinstance(value, list) else "Expected value of type [ARRAY]"
 
 
-def _items_path(value: Json) -> str | None:
-    return "Value must be a valid JSONPath." if value is None else _path(value)
-
-
 _LABEL_FORBIDDEN: Final = re.compile(r"[\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]")
 
 
@@ -232,7 +234,7 @@ _SECONDS = Field(_integer(1, MAX_SECONDS), queries="instead")
 _COUNT = Field(_integer(0, None), queries="instead")
 _PERCENTAGE = Field(_number(0, 100), queries="instead")
 _TEMPLATE = Field(_mapping, "JSONPath")
-_ASSIGN = Field(_mapping, queries="anywhere")
+_ASSIGN = Field(_mapping, queries="inside")
 _OUTPUT = Field(_anything, "JSONata", "anywhere")
 _ARGUMENTS = Field(_anything, "JSONata", "anywhere")
 _PARAMETERS = Field(_anything, "JSONPath")
@@ -242,10 +244,15 @@ _EVERY_STATE: Final[Mapping[str, Field]] = {
     "Comment": _TEXT,
     "QueryLanguage": Field(_one_of("JSONPath", "JSONata")),
 }
-_FLOW: Final[Mapping[str, Field]] = {"InputPath": _PATH, "OutputPath": _PATH, "Output": _OUTPUT}
+_NULLABLE_PATH = Field(_or_null(_path), "JSONPath")
+_FLOW: Final[Mapping[str, Field]] = {
+    "InputPath": _NULLABLE_PATH,
+    "OutputPath": _NULLABLE_PATH,
+    "Output": _OUTPUT,
+}
 _RESULT: Final[Mapping[str, Field]] = {
     "Parameters": _PARAMETERS,
-    "ResultPath": Field(_result_path, "JSONPath"),
+    "ResultPath": Field(_or_null(_result_path), "JSONPath"),
 }
 _NEXT: Final[Mapping[str, Field]] = {"Next": _TEXT, "End": Field(_boolean), "Assign": _ASSIGN}
 _RECOVERY: Final[Mapping[str, Field]] = {
@@ -325,7 +332,7 @@ STATES: Final[Mapping[str, Shape]] = {
             "TimeoutSecondsPath": _REFERENCE,
             "HeartbeatSeconds": _SECONDS,
             "HeartbeatSecondsPath": _REFERENCE,
-            "Credentials": Field(_mapping, queries="anywhere"),
+            "Credentials": Field(_mapping, queries="inside"),
         },
         required=("Resource",),
         one_of=(("Next", "End"),),
@@ -401,7 +408,7 @@ STATES: Final[Mapping[str, Shape]] = {
             **_RECOVERY,
             "ItemProcessor": _MAPPING,
             "Iterator": _MAPPING,
-            "ItemsPath": Field(_items_path, "JSONPath"),
+            "ItemsPath": _PATH,
             "Items": Field(_items, "JSONata", "only"),
             "ItemSelector": Field(_anything, queries="anywhere"),
             "MaxConcurrency": _COUNT,
@@ -487,7 +494,7 @@ CATCHER: Final = Shape(
     fields={
         "ErrorEquals": Field(_names),
         "Next": _TEXT,
-        "ResultPath": Field(_result_path, "JSONPath"),
+        "ResultPath": Field(_or_null(_result_path), "JSONPath"),
         "Comment": _TEXT,
         "Output": _OUTPUT,
         "Assign": _ASSIGN,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from stepout.asl.parse import nested_graphs
+from stepout.asl.queries import expression
 from stepout.asl.values import Json, dumps
 
 __all__ = ["mermaid"]
@@ -13,7 +14,7 @@ __all__ = ["mermaid"]
 Fields = dict[str, Json]
 
 _MAX_LABEL: Final = 60
-"""Characters of an edge's label."""
+"""Characters of a node's or an edge's label."""
 
 _FORMS: Final = {
     "Choice": ('{{"', '"}}'),
@@ -70,17 +71,31 @@ def _edges(state: Fields) -> Iterator[tuple[str, str]]:
 def _condition(rule: Fields) -> str:
     """A rule of Choice in few words."""
     if "Condition" in rule:
-        return str(rule["Condition"]).removeprefix("{%").removesuffix("%}").strip()
+        condition = rule["Condition"]
+        text = expression(condition)
+        return dumps(condition).decode() if text is None else text
     for name, word in (("And", " and "), ("Or", " or ")):
         if name in rule:
-            return word.join(map(_condition, rule[name]))
+            return word.join(map(_inner, rule[name]))
     if "Not" in rule:
-        return f"not {_condition(rule['Not'])}"
+        return f"not {_inner(rule['Not'])}"
     operator = next(key for key in rule if key not in ("Variable", "Next", "Assign", "Comment"))
     return f"{rule['Variable']} {operator} {dumps(rule[operator]).decode()}"
 
 
+def _inner(rule: Fields) -> str:
+    """A rule inside another, in brackets where it joins several."""
+    shown = _condition(rule)
+    return f"({shown})" if rule.keys() & {"And", "Or"} else shown
+
+
+_ESCAPES: Final = str.maketrans(
+    {"#": "#35;", '"': "#quot;", "<": "#lt;", "`": "#96;", "&": "#amp;"}
+)
+
+
 def _text(text: str) -> str:
-    """A text as Mermaid shows it, cut where it is long."""
+    """A text as Mermaid shows it, cut where it is long; it takes none that is empty, and reads
+    `%%` as a comment."""
     shown = text if len(text) <= _MAX_LABEL else f"{text[: _MAX_LABEL - 1]}…"
-    return shown.replace("#", "#35;").replace('"', "#quot;").replace("<", "#lt;")
+    return shown.translate(_ESCAPES).replace("%%", "%#37;") or "#8203;"

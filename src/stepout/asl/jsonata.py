@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from time import perf_counter
@@ -109,6 +109,8 @@ class Query:
     members: tuple[str, ...]
     """Members of `$states` that it reads."""
     variables: tuple[str, ...]
+    """Names behind a `$`: variables of the execution where those are assigned, else the engine's
+    own functions or what the expression binds itself."""
     functions: tuple[str, ...]
     """AWS's own functions that it calls."""
     unsupported: tuple[str, ...]
@@ -117,7 +119,6 @@ class Query:
     """The steps of a plain path, its root first."""
     has_range: bool
     """It holds a range that is not known to be short: the engine lays all of it out at once."""
-    _expression: jlens.Expression
 
     def evaluate(self, roots: Roots, draws: Draws) -> Json | Missing:
         """The value, or MISSING for undefined; raises `QueryError`, `NeedsTime`."""
@@ -131,8 +132,8 @@ class Query:
             raise NeedsTime
         started = perf_counter()
         try:
-            value = self._run(source, roots, draws)
-            return self._undefined(source, roots, draws) if value is None else value
+            value = self._run(source, draws)
+            return self._undefined(source, draws) if value is None else value
         except jlens.JlensError as error:
             if allowance.is_inline and error.code in _TIGHTER_INLINE:
                 raise NeedsTime from None
@@ -142,18 +143,17 @@ class Query:
         finally:
             allowance.pay_seconds(perf_counter() - started)
 
-    def _run(self, source: Json, roots: Roots, draws: Draws) -> Json:
+    def _run(self, source: dict[str, Json], draws: Draws) -> Json:
         """The value, or None for null, undefined and functions."""
         if draws.allowance.is_inline:
-            bindings = self._bindings(roots, draws)
-            return self._expression.evaluate(source, bindings, **_limits(draws))
-        return self._run_apart(self._expression, source, roots, draws)
+            expression = _wrapped(self.text, _assigned(source))
+            return expression.evaluate(source, self._bindings(draws), **_limits(draws))
+        return self._run_apart(source, draws)
 
-    def _run_apart(
-        self, expression: jlens.Expression, source: Json, roots: Roots, draws: Draws
-    ) -> Json:
+    def _run_apart(self, source: dict[str, Json], draws: Draws, around: str = "{}") -> Json:
         """Text in, text out: other threads run meanwhile."""
-        bindings, limits = self._bindings(roots, draws), _limits(draws)
+        expression = _wrapped(self.text, _assigned(source), around)
+        bindings, limits = self._bindings(draws), _limits(draws)
         encoded = dumps(source)
         if (
             encoded.count(b"[") + encoded.count(b"{") > TEXT_DEPTH
@@ -163,9 +163,9 @@ class Query:
         text = expression.evaluate_json(encoded.decode(), bindings, **limits)
         return None if text is None else loads(text)
 
-    def _undefined(self, source: Json, roots: Roots, draws: Draws) -> Json | Missing:
+    def _undefined(self, source: dict[str, Json], draws: Draws) -> Json | Missing:
         """Tell null, undefined and a function apart, which the engine answers alike."""
-        kind = self._run_apart(_type_query(self.text), source, roots, draws)
+        kind = self._run_apart(source, draws, "$type({})")
         if kind == "function":
             raise QueryError(None, UNSUPPORTED_RESULT)
         return None if kind == "null" else MISSING
@@ -187,27 +187,26 @@ class Query:
                 size += document.size
         return source, size
 
-    def _bindings(self, roots: Roots, draws: Draws) -> dict[str, Any] | None:
+    def _bindings(self, draws: Draws) -> dict[str, Any] | None:
+        """AWS's functions; a variable of the same name hides one."""
         if not self.functions:
             return None
-        return {name: _binding(name, roots, draws) for name in self.functions}
+        return {name: _FUNCTIONS[name](draws) for name in self.functions}
 
 
 UNSUPPORTED_RESULT: Final = "returned an unsupported result type."
 """The message of a `QueryError` for an expression whose value is a function."""
 
 _ASK: Final = object()
-"""A plain path that has to map over an array, which is the engine's work."""
+"""A plain path that is the engine's work: it maps over an array, or names no variable."""
 
 
 def _walk(path: tuple[Key, ...], roots: Roots) -> Json:
     root, *keys = path
-    if root == "states":
-        document = roots.member(keys.pop(0))
-    else:
-        document = roots.variable(root)
+    document = roots.member(keys.pop(0)) if root == "states" else roots.variable(root)
     if document is None:
-        return MISSING
+        # Not assigned: it may be a function of the engine.
+        return MISSING if root == "states" else _ASK
     value = document.value
     for key in keys:
         if isinstance(value, list):
@@ -218,10 +217,9 @@ def _walk(path: tuple[Key, ...], roots: Roots) -> Json:
     return value
 
 
-def _binding(name: str, roots: Roots, draws: Draws) -> Any:
-    """One of AWS's functions, unless a variable of the user hides it."""
-    variable = roots.variable(name)
-    return _FUNCTIONS[name](draws) if variable is None else variable.value
+def _assigned(source: Mapping[str, Json]) -> tuple[str, ...]:
+    """The variables in an object of roots."""
+    return tuple(name for name in source if name != "states")
 
 
 def _limits(draws: Draws) -> dict[str, Any]:
@@ -262,12 +260,18 @@ _KEY: Final = re.compile(r"\.(?:([A-Za-z_]\w*)|`([^`]+)`)", re.ASCII)
 _KEYWORDS: Final = frozenset(["and", "or", "in", "true", "false", "null"])
 _MEMBERS: Final = ("input", "context", "result", "errorOutput")
 
+_NAME: Final = re.compile(r"\$([^\W\d]\w*)")
+
 # Strings, quoted names, comments and regular expressions: what may hold `$$` without reading it.
+# A slash begins a regular expression where no operand is before it that could be divided.
 _LITERALS: Final = re.compile(
-    r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`|/\*.*?\*/", re.DOTALL
+    r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`|/\*.*?\*/"
+    r"|(?:^|[(,=>\[{:?;&|~])\s*/(?:[^/\\]|\\.)+/",
+    re.DOTALL,
 )
 
 
+_WHOLE: Final = re.compile(r"\b(\d+)\.0\b")
 _SHORT_RANGE: Final = re.compile(r"\[\s*\d{1,3}\s*\.\.\s*\d{1,3}\s*\]", re.ASCII)
 _CONTEXT: Final = re.compile(r"\$(?![\w$])")
 
@@ -278,36 +282,35 @@ def compile(text: str) -> Query:  # noqa: A001 — as in `re`, always used as `j
     try:
         expression = jlens.Expression(text)
     except jlens.JlensError as error:
-        raise SyntaxProblem(str(error)) from None
+        # Numbers as JavaScript shows them.
+        raise SyntaxProblem(_WHOLE.sub(r"\1", str(error))) from None
     for name in (*_FUNCTIONS, "eval"):
         expression.register_function(name, _unbound)
     reads = expression.reads()
-    named = reads.get("bindings", {})
-    states = named.get("states", {})
-    variables = tuple(name for name in named if name != "states" and name not in _FUNCTIONS)
+    states = reads.get("bindings", {}).get("states", {})
+    # Not from what is read: that leaves out every name that the expression binds anywhere.
+    variables = dict.fromkeys(name for name in _NAME.findall(text) if name != "states")
     functions = tuple(name for name in _FUNCTIONS if f"${name}" in text)
     return Query(
         text=text,
         members=_MEMBERS if states is True else tuple(states),
-        variables=variables,
+        variables=tuple(variables),
         functions=functions,
         unsupported=tuple(_unsupported(text, reads.get("input", {}))),
         path=_plain_path(text),
         has_range=".." in _SHORT_RANGE.sub("", _LITERALS.sub("", text)),
-        _expression=_wrapped(text, variables),
     )
 
 
-def _wrapped(text: str, variables: Sequence[str], around: str = "{}") -> jlens.Expression:
-    """The expression with its roots bound from the input object; there is no `$eval` on AWS."""
+@lru_cache(4_096)
+def _wrapped(text: str, variables: tuple[str, ...], around: str = "{}") -> jlens.Expression:
+    """The expression with its roots bound from the input object; there is no `$eval` on AWS.
+
+    Only variables that are assigned: a name without one is a function of the engine, or undefined.
+    """
     names = "".join(f"${name} := $.`{name}`;" for name in ("states", *variables))
     evaluator = "$eval := null;" if "$eval" in text else ""
     return jlens.Expression(f"({names}{evaluator}{around.format(f'({text})')})")
-
-
-@lru_cache(512)
-def _type_query(text: str) -> jlens.Expression:
-    return _wrapped(text, compile(text).variables, "$type({})")
 
 
 def _unbound(*_arguments: Json) -> Json:

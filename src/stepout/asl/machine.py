@@ -125,8 +125,8 @@ class Map:
     tolerated_count: Setting[int | None]
     tolerated_percentage: Setting[float | None]
     is_distributed: bool = False
-    is_read: bool = False
-    """Its items come from an ItemReader."""
+    unserved: str | None = None
+    """A field that stepout does not serve: ItemReader, ItemBatcher or ResultWriter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +174,9 @@ class Machine:
         Raises `DefinitionError` with all problems at once. `is_express` also refuses what an
         Express machine may not have.
         """
+        given: object = text
+        if not isinstance(given, str):
+            raise TypeError(f"Expected a definition as a JSON text, found {type(text).__name__}.")
         # `parse` builds on this module.
         from stepout.asl.parse import parse
 

@@ -213,8 +213,12 @@ def _map(state: Fields, language: Language) -> Kind:
         tolerated_count=compile_integer(state, "ToleratedFailureCount"),
         tolerated_percentage=compile_percentage(state, "ToleratedFailurePercentage"),
         is_distributed=mode == "DISTRIBUTED",
-        is_read="ItemReader" in state,
+        unserved=next((field for field in _UNSERVED if field in state), None),
     )
+
+
+_UNSERVED: Final = ("ItemReader", "ItemBatcher", "ResultWriter")
+"""Fields of a distributed Map that are not served yet."""
 
 
 def _items(state: Fields, language: Language) -> Items:

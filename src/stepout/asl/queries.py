@@ -123,7 +123,9 @@ class QueryExit:
         return cls(output, assign, is_result, result_name)
 
     def leave(self, raw: Document, result: Document, context: Context) -> Left:
-        view = View(context, {"input": raw, self.result_name: result})
+        has_result = self.is_result or self.result_name == "errorOutput"
+        documents = {"input": raw, self.result_name: result} if has_result else {"input": raw}
+        view = View(context, documents)
         if self.output is not None:
             output = Document(self.output(view))
         else:

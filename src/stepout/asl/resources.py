@@ -170,7 +170,9 @@ def _endpoint(value: Json) -> Messages:
 
 def _one_of(field: str, allowed: tuple[str, ...]) -> Check:
     def check(value: Json) -> Messages:
-        if value not in allowed:
+        if isinstance(value, dict | list):
+            yield _invalid_format(field)
+        elif value not in allowed:
             found = value if isinstance(value, str) else dumps(value).decode()
             yield (
                 f"The value for '{field}' must be one of the values: [{', '.join(allowed)}] "

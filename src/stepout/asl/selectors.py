@@ -214,7 +214,8 @@ def descend(reading: Reading, nodes: Nodes) -> Nodes:
 
 
 def filtered(test: Test) -> Step:
-    """Items of arrays that pass, and objects that pass themselves; never scalars."""
+    """Items of arrays that pass, and objects that pass themselves; never scalars: AWS documents
+    that `@` matches objects only, where Jayway takes any item."""
 
     def step(reading: Reading, nodes: Nodes) -> Nodes:
         candidates = [

@@ -27,6 +27,7 @@ __all__ = [
     "depth_of",
     "dumps",
     "equals",
+    "is_too_deep",
     "loads",
 ]
 
@@ -182,7 +183,24 @@ def _explain(data: bytes, error: orjson.JSONDecodeError) -> str:
             f"Unrecognized token '{token[0]}': was expecting (JSON String, Number, Array, Object "
             "or token 'null', 'true' or 'false')"
         )
+    if error.pos < len(error.doc) and error.doc[error.pos] == "'":
+        return (
+            "Unexpected character (''' (code 39)): was expecting double-quote to start field name"
+        )
     return f"{error.msg} (line {error.lineno}, column {error.colno})"
+
+
+def is_too_deep(value: Json) -> bool:
+    """Whether a value nests deeper than `MAX_DEPTH`; one that holds itself does."""
+    ahead = [(value, 1)]
+    while ahead:
+        item, depth = ahead.pop()
+        if isinstance(item, dict | list | tuple):
+            if depth > MAX_DEPTH:
+                return True
+            inner = item.values() if isinstance(item, dict) else item
+            ahead += [(member, depth + 1) for member in inner]
+    return False
 
 
 def _pieces(value: Json) -> Iterator[str]:
@@ -196,10 +214,12 @@ def _pieces(value: Json) -> Iterator[str]:
             case dict():
                 stack.append(_Raw("}"))
                 for index, (key, member) in enumerate(reversed(item.items())):
+                    if not isinstance(key, str):
+                        raise TypeError(f"a key must be a text, found {key!r}")
                     comma = "," if index + 1 < len(item) else ""
                     stack += (member, _Raw(f"{comma}{orjson.dumps(key).decode()}:"))
                 stack.append(_Raw("{"))
-            case list():
+            case list() | tuple():
                 stack.append(_Raw("]"))
                 for index, member in enumerate(reversed(item)):
                     stack.append(member)

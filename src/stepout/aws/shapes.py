@@ -37,8 +37,8 @@ class Operation:
     _compile: Callable[[], Check] = field(repr=False)
     _check: Check | None = field(default=None, repr=False)
 
-    def check(self, members: dict[str, Json]) -> None:
-        """Check a request's members; raises `ServiceError`."""
+    def check(self, members: dict[str, Json]) -> dict[str, Json]:
+        """A request's members without those that are null; raises `ServiceError`."""
         if self._check is None:
             self._check = self._compile()
         found = list(self._check(members, ""))
@@ -48,6 +48,20 @@ class Operation:
                 "ValidationException",
                 f"{len(found)} validation {noun} detected: {'; '.join(found)}",
             )
+        return _given(members)
+
+
+_DEEPEST: Final = 8
+"""Levels of structures in the models; what nests deeper is no member of theirs."""
+
+
+def _given(members: dict[str, Json], depth: int = _DEEPEST) -> dict[str, Json]:
+    """Without null members."""
+    return {
+        name: _given(value, depth - 1) if isinstance(value, dict) and depth else value
+        for name, value in members.items()
+        if value is not None
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from typing import Any
 import click
 
 from stepout.asl.advice import warnings
+from stepout.asl.check import has_shape
 from stepout.asl.machine import Machine
-from stepout.asl.problems import Problem
+from stepout.asl.problems import INVALID_JSON_DESCRIPTION, Problem
 from stepout.asl.values import loads
 from stepout.cli.definitions import Source, read_source
-from stepout.cli.positions import find
-from stepout.errors import DefinitionError, JsonError
+from stepout.cli.positions import Unreadable, find
+from stepout.errors import DefinitionError
 
 __all__ = ["command"]
 
@@ -74,21 +75,28 @@ def _summary(files: Sequence[Path], findings: Sequence[Finding]) -> str:
 def _check(file: Path, *, is_express: bool) -> Iterator[Finding]:
     try:
         source = read_source(file)
-    except JsonError as error:
-        yield Finding(str(file), 1, 1, "error", "INVALID_JSON_DESCRIPTION", str(error), None)
+    except Unreadable as error:
+        where = (error.line, error.column)
+        yield Finding(str(file), *where, "error", INVALID_JSON_DESCRIPTION, str(error), None)
         return
+    problems: Sequence[Problem] = ()
     try:
         Machine.parse(source.text, is_express=is_express)
     except DefinitionError as error:
-        for problem in error.problems:
-            yield _finding(source, problem, "error")
-        return
-    for warning in warnings(loads(source.text)):
-        yield _finding(source, warning, "warning")
+        problems = error.problems
+    for problem in problems:
+        yield _finding(source, problem, "error")
+    if has_shape(problems):
+        for warning in warnings(loads(source.text)):
+            yield _finding(source, warning, "warning")
 
 
 def _finding(source: Source, problem: Problem, severity: str) -> Finding:
     node = find(source.places, problem.location)
+    if problem.code == INVALID_JSON_DESCRIPTION:
+        # AWS repeats the whole text as its location; here is its line.
+        message = problem.message.partition("\n")[0]
+        return Finding(source.name, node.line, node.column, severity, problem.code, message, None)
     return Finding(
         source.name,
         node.line,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
+import orjson
 
 from stepout.asl.values import dumps
-from stepout.cli.positions import Node, read_json, read_yaml
-from stepout.errors import JsonError
+from stepout.cli.positions import Node, Unreadable, read_json, read_yaml
 
 __all__ = ["Source", "read_source"]
 
@@ -28,14 +26,19 @@ class Source:
 
 
 def read_source(path: Path) -> Source:
-    """Read a definition, `-` from standard input; raises `JsonError` for YAML that is none."""
+    """Read a definition, `-` from standard input.
+
+    Raises `Unreadable` for a file that cannot be read and for YAML that is none. What comes from
+    standard input is JSON where it begins so, else YAML.
+    """
     is_stdin = str(path) == "-"
     name = "standard input" if is_stdin else str(path)
     try:
         text = sys.stdin.read() if is_stdin else path.read_text("utf-8")
     except (OSError, ValueError) as error:
-        raise click.ClickException(f"{name} cannot be read: {error}.") from None
-    if path.suffix in _YAML:
+        raise Unreadable(f"{name} cannot be read: {error}.") from None
+    is_yaml = not text.lstrip().startswith("{") if is_stdin else path.suffix.lower() in _YAML
+    if is_yaml:
         value, places = read_yaml(text)
         return Source(name, _as_json(value), places)
     return Source(name, text, _places(text))
@@ -45,13 +48,13 @@ def _as_json(value: object) -> str:
     try:
         return dumps(value).decode()
     except TypeError as error:
-        raise JsonError(f"The YAML text holds what JSON has not: {error}") from None
+        raise Unreadable(f"The YAML text holds what JSON has not: {error}") from None
 
 
 def _places(text: str) -> Node:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        # What is wrong is told by whoever parses the text; it has no places.
-        return Node(1, 1)
+        orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        # What is wrong is told by whoever parses the text; here is where.
+        return Node(error.lineno, error.colno)
     return read_json(text)

@@ -13,7 +13,7 @@ import yaml
 from stepout.asl.values import Json
 from stepout.errors import JsonError
 
-__all__ = ["Node", "find", "read_json", "read_yaml"]
+__all__ = ["Node", "Unreadable", "find", "read_json", "read_yaml"]
 
 
 @dataclass(slots=True)
@@ -28,23 +28,20 @@ class Node:
 
 def find(root: Node, location: str | None) -> Node:
     """The node of a location such as `/States/A/Retry[0]/Next`, or the nearest around it."""
-    node, rest = root, location or ""
-    while rest:
-        step = _step(node, rest)
-        if step is None:
-            return node
-        name, rest = step
-        node = node.children[name]
-    return node
+    return _find(root, location or "")[0]
 
 
-def _step(node: Node, rest: str) -> tuple[str, str] | None:
-    """The child that a location goes on to: names are not escaped, so the longest that fits."""
-    fitting = [name for name in node.children if _goes_on(rest, name)]
-    if not fitting:
-        return None
-    name = max(fitting, key=len)
-    return name, rest[len(name) + 1 :] if rest.startswith("/") else rest[len(name) :]
+def _find(node: Node, rest: str) -> tuple[Node, int]:
+    """The node, and how much of the location is left: names are not escaped, so all that fit are
+    tried, the longest first."""
+    best, left = node, len(rest)
+    for name in sorted(node.children, key=len, reverse=True) if rest else ():
+        if _goes_on(rest, name):
+            after = rest[len(name) + 1 :] if rest.startswith("/") else rest[len(name) :]
+            found, remains = _find(node.children[name], after)
+            if remains < left:
+                best, left = found, remains
+    return best, left
 
 
 def _goes_on(rest: str, name: str) -> bool:
@@ -110,23 +107,74 @@ _Loader.yaml_implicit_resolvers = {
 
 def read_yaml(text: str) -> tuple[Json, Node]:
     """The value of a YAML text and the places in it; raises `JsonError`."""
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         root = loader.get_single_node()
         if root is None:
             return None, Node(1, 1)
+        _check(root)
         return loader.construct_document(root), _node(root, root.start_mark)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        told = " ".join(filter(None, (error.context, error.problem)))
+        raise Unreadable(f"The YAML text cannot be read: {told}", *_at(mark)) from None
+    except Unreadable:
+        raise
     except (yaml.YAMLError, RecursionError) as error:
-        raise JsonError(f"The YAML text cannot be read: {' '.join(str(error).split())}") from None
-    finally:
-        loader.dispose()
+        raise Unreadable(f"The YAML text cannot be read: {' '.join(str(error).split())}") from None
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        # A tag that its value does not fit.
+        raise Unreadable(
+            f"The YAML text holds a value that does not fit its tag: {error}"
+        ) from None
+
+
+class Unreadable(JsonError):
+    """A text that is neither JSON nor YAML, and the place where that shows."""
+
+    def __init__(self, message: str, line: int = 1, column: int = 1) -> None:
+        self.line = line
+        self.column = column
+        super().__init__(message)
+
+
+def _at(mark: Any) -> tuple[int, int]:
+    return (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
+
+
+def _check(root: Any) -> None:
+    """Refuse what JSON has not, and aliases of aliases, which would be values without number."""
+    count = 0
+    ahead = [root]
+    while ahead:
+        node = ahead.pop()
+        count += 1
+        if count > _MAX_VALUES:
+            raise Unreadable(
+                f"The YAML text has more than {_MAX_VALUES:,} values with its aliases."
+            )
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.tag not in _KEY_TAGS:
+                    message = "Expected a text as a key; put what is none in quotes."
+                    raise Unreadable(message, *_at(key.start_mark))
+                ahead.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            ahead += node.value
+        elif node.tag == _FLOAT_TAG and node.value.lower().lstrip("+-") in (".nan", ".inf"):
+            raise Unreadable(f"JSON has no number {node.value}.", *_at(node.start_mark))
+
+
+_MAX_VALUES: Final = 200_000
+_FLOAT_TAG: Final = "tag:yaml.org,2002:float"
+_KEY_TAGS: Final = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 
 
 def _node(node: Any, mark: Any) -> Node:
-    found = Node(mark.line + 1, mark.column + 1)
+    found = Node(*_at(mark))
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            found.children[str(key.value)] = _node(value, key.start_mark)
+            found.children[key.value] = _node(value, key.start_mark)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             found.children[f"[{index}]"] = _node(item, item.start_mark)

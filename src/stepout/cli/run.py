@@ -67,6 +67,8 @@ def _test_case(
 ) -> tuple[str, str | None]:
     """Machine and test case: the only ones of the file where none are named."""
     machines = [*mocks.machines]
+    if case is not None and not machines:
+        raise click.UsageError("--case names a test case of a mock file; name that by --mock.")
     name = machine or (machines[0] if len(machines) == 1 else definition.stem.partition(".")[0])
     if not machines:
         return name, None

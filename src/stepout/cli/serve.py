@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 from dataclasses import fields
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final
 
@@ -72,6 +73,9 @@ def command(*, file: Path | None, show_config: bool, **flags: Any) -> None:
             click.echo(_shown(settings))
             return
         logs.configure(settings.server.log_format)
+        if isinstance(sys.stdout, TextIOWrapper):
+            # Log records go there, too, and they are JSON.
+            sys.stdout.reconfigure(encoding="utf-8")
         with asyncio.Runner(loop_factory=new_event_loop()) as runner:
             sys.exit(runner.run(serve(settings.server, announce=_announce)))
     except SettingsError as error:

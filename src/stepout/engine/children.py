@@ -8,14 +8,15 @@ every open command below them is cancelled in the same turn.
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import Final
 
 from stepout.asl import flow
 from stepout.asl.machine import Map, Parallel
 from stepout.asl.queries import query_failure, unexpected
 from stepout.asl.settings import resolve
-from stepout.asl.states_error import RUNTIME, Failure, StatesError
-from stepout.asl.values import Document, Json, dumps
+from stepout.asl.states_error import RUNTIME, Failure, StatesError, too_large
+from stepout.asl.values import PAYLOAD_LIMIT, Document, Json, dumps
 from stepout.engine import leaving
 from stepout.engine.context import Item
 from stepout.engine.frames import (
@@ -95,8 +96,9 @@ def _items(visit: Visit, kind: Map, source: Document) -> Json:
 
     Objects are documented since 2025; in JSONata they are refused, as recorded in 2024.
     """
-    if kind.is_read:
-        raise Failure(StatesError(RUNTIME, "The field ItemReader is not served by stepout."))
+    if kind.unserved is not None:
+        cause = f"The field {kind.unserved} is not served by stepout."
+        raise Failure(StatesError(RUNTIME, cause))
     if kind.items.path is not None:
         found = flow.read_path(kind.items.path, source, visit)
         if not isinstance(found, list | dict):
@@ -120,7 +122,8 @@ def _tolerated(visit: Visit, kind: Map, source: Document, total: int) -> int:
     percentage = resolve(kind.tolerated_percentage, source, visit)
     limits = [] if count is None else [count]
     if percentage is not None:
-        limits.append(int(total * percentage / 100))
+        # In decimals: 323 of 1,000 are 32.3 %, and no binary fraction less.
+        limits.append(int(total * Decimal(str(percentage)) / 100))
     return min(limits, default=0)
 
 
@@ -152,6 +155,8 @@ def _selected(visit: Visit, kind: Map, item: Item) -> Document:
 
 
 def _start(visit: Visit, index: int, start_at: str, source: Document, previous_id: int) -> None:
+    if source.size > PAYLOAD_LIMIT:
+        raise Failure(too_large(visit.state.name))
     frame_id = child_id(visit.frame_id, index)
     child = Frame(state=start_at, input=source, previous_id=previous_id)
     visit.draft.put(frame_id, child)
@@ -194,7 +199,8 @@ def _end_iteration(visit: Visit, kind: Map, ended: Ended, child: Frame) -> None:
     ended_id = draft.note(child.previous_id, f"MapIteration{outcome}", _iteration(frame, index))
     children = _children(frame)
     if ended.error is not None and children.failed == children.tolerated:
-        error = EXCEEDED if children.tolerated else ended.error
+        is_exceeded = children.tolerated or kind.is_distributed
+        error = EXCEEDED if is_exceeded else ended.error
         _fail(visit, ended, child.previous_id, error)
         return
     _gather(visit, ended)

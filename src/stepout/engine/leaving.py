@@ -86,18 +86,23 @@ def _check_variables(visit: Visit, assigned: Variables) -> None:
 
 def fail(visit: Visit, failure: Failure) -> None:
     """What input or output processing could not do fails the state."""
-    draft, frame, state = visit.draft, visit.frame, visit.state
+    recover(visit, _recorded(visit, failure))
+
+
+def _recorded(visit: Visit, failure: Failure) -> StatesError:
+    """The error of a failure, whose event is written down where it has one."""
+    frame, state = visit.frame, visit.state
     error = located(visit, failure.error)
     if error.error == QUERY_EVALUATION_ERROR:
         if visit.arrived_from is not None:
             # Recorded on AWS: it does not point at the state's own Entered event.
             frame.previous_id = visit.arrived_from
-        draft.record(
+        visit.draft.record(
             frame,
             "EvaluationFailed",
             lambda: history.evaluation_failed(state, error, failure.location),
         )
-    recover(visit, error)
+    return error
 
 
 def recover(visit: Visit, error: StatesError) -> None:
@@ -135,7 +140,7 @@ def _catch(visit: Visit, catcher: Catcher, error: StatesError) -> None:
         leave_by(visit, catcher.exit, caught, catcher.next)
     except Failure as failure:
         # What fails in a catcher is not caught by another one.
-        end(visit, located(visit, failure.error))
+        end(visit, _recorded(visit, failure))
 
 
 def end(visit: Visit, error: StatesError) -> None:

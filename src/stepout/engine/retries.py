@@ -40,6 +40,8 @@ def delay_ms(retrier: Retrier, attempt: int, entropy: Entropy) -> int:
 
 
 def _grown(retrier: Retrier, attempt: int) -> float:
+    if retrier.interval == 0:
+        return 0.0
     try:
         return min(retrier.interval * retrier.backoff_rate**attempt, float(_LONGEST_S))
     except OverflowError:

@@ -45,7 +45,11 @@ class Visit:
 
     def variable(self, name: str) -> Document | None:
         """A variable of this scope, or of the next one around that has it."""
-        for _, frame in self._scopes():
+        for frame_id, frame in self._scopes():
+            kind = self._kind(frame) if frame_id != self.frame_id else None
+            if isinstance(kind, Map) and kind.is_distributed:
+                # Its states do not see what is assigned outside (developer guide, variables).
+                return None
             if name in frame.variables:
                 return frame.variables[name]
         return None
@@ -63,12 +67,15 @@ class Visit:
             assert isinstance(parent, Frame)  # noqa: S101 — a frame outlives its children
             yield frame_id, parent
 
+    def _kind(self, frame: Frame) -> object:
+        return self.draft.machine.states[frame.state].kind
+
     def _item(self) -> Item | None:
         """The item of the innermost iteration that the state belongs to."""
         inner = self.frame_id
         for frame_id, frame in self._scopes():
             is_around = frame_id != self.frame_id
-            if is_around and isinstance(self.draft.machine.states[frame.state].kind, Map):
+            if is_around and isinstance(self._kind(frame), Map):
                 return item_of(self.draft, frame_id, frame, index_of(inner))
             inner = frame_id
         return None

@@ -35,6 +35,9 @@ _log = logging.getLogger("stepout.execution")
 _SEED: Final = 32
 """Bytes of entropy for a turn."""
 
+_CLEAN_UP_SECONDS: Final = 1.0
+"""How long a run's end waits for cancelled work; what swallows its cancellation goes on alone."""
+
 _T = TypeVar("_T")
 
 Observe: TypeAlias = Callable[[Sequence[Event]], None]
@@ -96,7 +99,7 @@ class Driver:
         try:
             return await self._loop(machine, run, inbox, work, observe)
         finally:
-            work.end()
+            await work.end()
 
     async def _loop(
         self, machine: Machine, run: Run, inbox: Inbox, work: _Work, observe: Observe | None
@@ -135,7 +138,7 @@ class Driver:
 class _Work:
     """The calls and timers that a run has open."""
 
-    __slots__ = ("_clock", "_inbox", "_integrations", "_invocations", "_open", "_run")
+    __slots__ = ("_clock", "_ending", "_inbox", "_integrations", "_invocations", "_open", "_run")
 
     def __init__(self, integrations: Finder, clock: Clock, run: Run, inbox: Inbox) -> None:
         self._integrations = integrations
@@ -144,6 +147,7 @@ class _Work:
         self._inbox = inbox
         self._invocations: Counter[str] = Counter()
         self._open: dict[str, asyncio.Task[None] | Alarm] = {}
+        self._ending: list[asyncio.Task[None]] = []
 
     def perform(self, command: Command) -> None:
         match command:
@@ -153,17 +157,24 @@ class _Work:
                 fire = Fired(timer_id)
                 self._open[timer_id] = self._clock.call_at(due, lambda: self._answer(fire))
             case Cancel(id=open_id):
-                work = self._open.pop(open_id, None)
-                if work is not None:
-                    work.cancel()
+                self._cancel(open_id)
             case Finish():
                 pass
 
-    def end(self) -> None:
-        """Cancel whatever is still open."""
-        for work in self._open.values():
+    async def end(self) -> None:
+        """Cancel whatever is still open, and let what was cancelled clean up for a moment."""
+        for open_id in tuple(self._open):
+            self._cancel(open_id)
+        ending = [task for task in self._ending if not task.done()]
+        if ending:
+            await asyncio.wait(ending, timeout=_CLEAN_UP_SECONDS)
+
+    def _cancel(self, open_id: str) -> None:
+        work = self._open.pop(open_id, None)
+        if work is not None:
             work.cancel()
-        self._open.clear()
+        if isinstance(work, asyncio.Task):
+            self._ending.append(work)
 
     async def _call(self, call: Call) -> None:
         self._answer(await self._invoke(call))
@@ -183,13 +194,17 @@ class _Work:
             invocation=invocation,
             test_case=run.test_case,
         )
-        integration = self._integrations.find(call.resource, scope)
-        if integration is None:
-            return Failed(call.id, StatesError(RUNTIME, _not_served(call)))
         try:
+            integration = self._integrations.find(call.resource, scope)
+            if integration is None:
+                return Failed(call.id, StatesError(RUNTIME, _not_served(call)))
             result = await integration(call.arguments, scope)
-        except Exception:  # noqa: BLE001 — the last line of defence
-            # An integration answers with data; an exception is a bug of ours. The run must end.
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and call.id not in self._open:
+                # Nobody waits for it any more.
+                raise
+            # An integration answers with data; an exception is a bug of ours, or a function's way
+            # to end more than its Task. The run must end.
             _log.exception("integration failed", extra={"fields": {"resource": call.resource}})
             return Failed(call.id, StatesError(RUNTIME, "stepout failed inside; its log says why."))
         if isinstance(result, StatesError):

@@ -77,7 +77,10 @@ class ExecutionLogs:
 
     def close(self) -> None:
         for file in self._files.values():
-            file.close()
+            try:
+                file.close()
+            except OSError as error:
+                _report(file.name, error)
         self._files.clear()
 
     def _file(self, group: str) -> TextIO | None:
@@ -101,24 +104,25 @@ def _write(file: TextIO, text: str) -> None:
     try:
         file.write(text)
         file.flush()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         _report(file.name, error)
 
 
-def _report(file: object, error: OSError) -> None:
+def _report(file: object, error: OSError | UnicodeError) -> None:
     _log.error("execution log", extra={"fields": {"file": str(file), "error": str(error)}})
 
 
 def record_of(event: Event, run: Run, *, has_data: bool) -> dict[str, Json]:
     """The record of an event; ids, timestamp and count are texts (recorded on AWS)."""
+    details: dict[str, Json] = {}
+    for member, given in event.details.items():
+        for name, value in _shown(member, given, has_data=has_data):
+            # What was cut says so itself, before the event's own word that nothing was.
+            details.setdefault(name, value)
     return {
         "id": str(event.id),
         "type": event.type,
-        "details": {
-            name: value
-            for member, given in event.details.items()
-            for name, value in _shown(member, given, has_data=has_data)
-        },
+        "details": details,
         "previous_event_id": str(event.previous_id),
         "event_timestamp": str(event.timestamp),
         "execution_arn": run.arn,
@@ -133,7 +137,9 @@ def _shown(member: str, value: Json, *, has_data: bool) -> list[tuple[str, Json]
     if member not in _DATA or len(value.encode()) <= MAX_DATA:
         return [(member, value)]
     cut = value.encode()[:MAX_DATA].decode("utf-8", "ignore")
-    return [(member, cut), (f"{member}Details", {"truncated": True})]
+    # Parameters have no details in the service model.
+    details = [] if member == "parameters" else [(f"{member}Details", {"truncated": True})]
+    return [(member, cut), *details]
 
 
 def _group(configuration: Mapping[str, Json]) -> str:

@@ -77,7 +77,13 @@ class Express:
         """Drive a run in the background; raises `TooManyRuns` and `ShuttingDown`."""
         task = asyncio.create_task(self._drive(machine, run, self._admit(run), observe))
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._end_in_background)
+
+    def _end_in_background(self, task: asyncio.Task[Outcome]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A bug of ours, which nobody waits for.
+            _log.error("execution failed inside", exc_info=error)
 
     def _admit(self, run: Run) -> Inbox:
         if self._is_draining:

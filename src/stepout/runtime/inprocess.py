@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from stepout.asl.machine import Machine
-from stepout.asl.values import MISSING, PAYLOAD_LIMIT, Document, Json, Missing, dumps, loads
+from stepout.asl.values import (
+    MAX_DEPTH,
+    MISSING,
+    PAYLOAD_LIMIT,
+    Document,
+    Json,
+    Missing,
+    dumps,
+    is_too_deep,
+    loads,
+)
 from stepout.engine.commands import Status
 from stepout.engine.history import Event
 from stepout.engine.turn import Run
-from stepout.errors import JsonError
+from stepout.errors import JsonError, SettingsError
 from stepout.journal.memory import MemoryJournal
 from stepout.runtime.clock import SystemClock
 from stepout.runtime.driver import Driver, Inbox
@@ -56,9 +68,15 @@ async def run(
     functions by the name of a state or the ARN of a resource: each takes the Task's arguments and
     gives its result, at once or awaited, or raises `stepout.TaskFailed`. `mocks` with `test_case`
     take their place as Step Functions Local's mock file has it, for the machine called `name`.
-    Waits last as long as they say. Raises `JsonError` for an input that is not JSON or too large.
+    Waits last as long as they say. Raises `JsonError` for an input that is not JSON or too large,
+    `SettingsError` for a test case that the mocks do not have. What a function raises that is no
+    `Exception`, such as `pytest.fail`, ends the run and is raised here.
     """
-    finders = (Functions(tasks or {}), mocks or Mocks())
+    _check(machine, tasks, mocks, test_case, name)
+    source = _document({} if isinstance(input, Missing) else input)
+    escaped: list[BaseException] = []
+    functions = {key: _watched(function, escaped) for key, function in (tasks or {}).items()}
+    finders = (mocks or Mocks(), Functions(functions))
     pool = EvaluationPool()
     driver = Driver(MemoryJournal(), Integrations({}, finders), SystemClock(), pool)
     events: list[Event] = []
@@ -70,9 +88,11 @@ async def run(
                 on_event(event)
 
     try:
-        finish = await driver.drive(machine, _run(name, input, test_case), Inbox(), observe)
+        finish = await driver.drive(machine, _run(name, source, test_case), Inbox(), observe)
     finally:
         pool.close()
+    if escaped:
+        raise escaped[0]
     return Result(
         status=finish.status,
         output=None if finish.output is None else finish.output.value,
@@ -82,7 +102,44 @@ async def run(
     )
 
 
-def _run(name: str, value: Json | Missing, test_case: str | None) -> Run:
+def _check(
+    machine: Machine,
+    tasks: Mapping[str, TaskFunction] | None,
+    mocks: Mocks | None,
+    test_case: str | None,
+    name: str,
+) -> None:
+    """Refuse what could only fail later, in the middle of the run."""
+    if not isinstance(machine, Machine):
+        raise TypeError(f"Expected a Machine, as Machine.parse gives it, found {machine!r}.")
+    given: object = tasks or {}
+    if not isinstance(given, Mapping) or not all(map(callable, given.values())):
+        raise TypeError(f"Expected tasks to map names to functions, found {tasks!r}.")
+    known = (mocks or Mocks()).cases(name)
+    if test_case is not None and test_case not in known:
+        raise SettingsError(
+            f"The mocks have no test case '{test_case}' for the machine '{name}'; they have: "
+            f"{', '.join(known) or 'none'}."
+        )
+
+
+def _watched(function: TaskFunction, escaped: list[BaseException]) -> TaskFunction:
+    """The function; what leaves it that is meant for more than its Task is kept."""
+
+    async def watched(arguments: Json) -> Any:
+        try:
+            result = function(arguments)
+            return await result if inspect.isawaitable(result) else result
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            escaped.append(error)
+            raise
+
+    return watched
+
+
+def _run(name: str, source: Document, test_case: str | None) -> Run:
     execution = str(uuid4())
     states = f"arn:aws:states:{_REGION}:{_ACCOUNT}"
     return Run(
@@ -94,7 +151,7 @@ def _run(name: str, value: Json | Missing, test_case: str | None) -> Run:
         region=_REGION,
         account=_ACCOUNT,
         started_at=SystemClock().now(),
-        input=_document({} if isinstance(value, Missing) else value),
+        input=source,
         is_express=True,
         test_case=test_case,
         wants_events=True,
@@ -103,9 +160,11 @@ def _run(name: str, value: Json | Missing, test_case: str | None) -> Run:
 
 def _document(value: Json) -> Document:
     """The input as JSON would carry it."""
+    if is_too_deep(value):
+        raise JsonError(f"The input nests deeper than {MAX_DEPTH} levels, or holds itself.")
     try:
         encoded = dumps(value)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise JsonError(f"The input is not JSON: {error}.") from None
     if len(encoded) > PAYLOAD_LIMIT:
         raise JsonError(f"The input has {len(encoded)} bytes; it may have {PAYLOAD_LIMIT}.")

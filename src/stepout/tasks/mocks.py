@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from stepout.asl.states_error import RUNTIME, StatesError
-from stepout.asl.values import Json, dumps, loads
-from stepout.errors import JsonError, SettingsError, TaskFailed
+from stepout.asl.values import MAX_DEPTH, Json, dumps, is_too_deep, loads
+from stepout.errors import JsonError, SettingsError, TaskFailed, writable
 from stepout.tasks import Integration, Scope
 
 __all__ = ["Functions", "Mocks", "TaskFunction"]
@@ -36,21 +36,24 @@ class Functions:
     functions: Mapping[str, TaskFunction]
 
     def find(self, resource: str, scope: Scope) -> Integration | None:
-        function = self.functions.get(scope.state_name) or self.functions.get(resource)
-        return None if function is None else _integration(function)
+        for name in (scope.state_name, resource):
+            if name in self.functions:
+                return _integration(self.functions[name])
+        return None
 
 
 def _integration(function: TaskFunction) -> Integration:
     async def call(arguments: Json, _scope: Scope) -> Json | StatesError:
         try:
-            result = function(arguments)
+            # A copy: what the function changes in it is its own.
+            result = function(loads(dumps(arguments)))
             if inspect.isawaitable(result):
                 result = await result
         except TaskFailed as failed:
             return StatesError(failed.error, failed.cause)
         except Exception as error:  # noqa: BLE001 — the user's function may raise anything
             # As a Python function on Lambda fails: its class, and JSON that says what it said.
-            told = {"errorMessage": str(error), "errorType": type(error).__name__}
+            told = {"errorMessage": writable(str(error)), "errorType": type(error).__name__}
             return StatesError(type(error).__name__, dumps(told).decode())
         return _as_json(result)
 
@@ -60,9 +63,12 @@ def _integration(function: TaskFunction) -> Integration:
 def _as_json(result: Any) -> Json | StatesError:
     """The result as JSON would carry it: a copy, with lists for tuples."""
     try:
+        if is_too_deep(result):
+            raise JsonError(f"it nests deeper than {MAX_DEPTH} levels, or holds itself")
         return loads(dumps(result))
-    except (TypeError, JsonError) as error:
-        return StatesError(RUNTIME, f"The function of a Task must give JSON: {error}.")
+    except (TypeError, ValueError) as error:
+        told = str(error).rstrip(".")
+        return StatesError(RUNTIME, f"The function of a Task must give JSON: {told}.")
 
 
 # --- The file -------------------------------------------------------------------------------------
@@ -90,8 +96,8 @@ class Mocks:
     def parse(cls, text: str, name: str = "The mock file") -> Mocks:
         """As `load`, of a text."""
         try:
-            config = json.loads(text)
-        except ValueError as error:
+            config = loads(text)
+        except JsonError as error:
             raise SettingsError(f"{name} is not JSON: {error}.") from None
         problems: list[str] = []
         machines = _machines(config, problems)
@@ -107,7 +113,8 @@ class Mocks:
         """What answers for a state in the test case of its execution."""
         if scope.test_case is None:
             return None
-        answers = self.machines[scope.machine_name][scope.test_case].get(scope.state_name)
+        cases = self.machines.get(scope.machine_name, {})
+        answers = cases.get(scope.test_case, {}).get(scope.state_name)
         return None if answers is None else _answering(answers)
 
 

@@ -87,17 +87,17 @@ def _admission() -> Iterator[None]:
 
 async def _find(services: Services, arn: str) -> tuple[MachineRecord, str | None]:
     """The machine, and the test case that `arn#testCase` names where mocks are served."""
-    machine, mark, test_case = arn.partition("#")
-    if not mark or not services.mocks.machines:
-        return await find_machine(services, arn), None
+    machine, _, test_case = arn.partition("#")
+    if not test_case or not services.mocks.machines:
+        return await find_machine(services, machine if not test_case else arn), None
     record = await find_machine(services, machine)
-    if test_case and test_case not in services.mocks.cases(record.name):
+    if test_case not in services.mocks.cases(record.name):
         known = ", ".join(services.mocks.cases(record.name)) or "none"
         raise faults.validation(
             f"The mock file has no test case '{test_case}' for the state machine '{record.name}'; "
             f"it has: {known}."
         )
-    return record, test_case or None
+    return record, test_case
 
 
 def _run(

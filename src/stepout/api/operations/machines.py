@@ -14,6 +14,7 @@ from stepout.api.names import check_name, machine_arn, role_arn
 from stepout.api.paging import page
 from stepout.api.services import Services
 from stepout.asl.advice import warnings
+from stepout.asl.check import has_shape
 from stepout.asl.problems import Problem
 from stepout.asl.values import Json, loads
 from stepout.aws import arn as arns
@@ -156,7 +157,7 @@ async def validate_state_machine_definition(
     text = request["definition"]
     problems = await _problems(services, text, request.get("type", "STANDARD"))
     found = [_diagnostic(problem, "ERROR") for problem in problems]
-    if not problems and request.get("severity") == "WARNING":
+    if has_shape(problems) and request.get("severity") == "WARNING":
         found = [_diagnostic(warning, "WARNING") for warning in warnings(loads(text))]
     return {
         "result": "FAIL" if problems else "OK",
