@@ -151,7 +151,7 @@ def test_a_seeded_random_number_is_the_same_again(seed: int) -> None:
 )
 def test_a_variable_is_seen_whatever_else_has_its_name(text: str, value: Json) -> None:
     """A parameter or a name that the expression binds, and the functions of the engine."""
-    assert evaluate(text, SOURCE, x=1, count=42, **{"ä": {"b": 9}}) == value
+    assert evaluate(text, SOURCE, x=1, count=42, ä={"b": 9}) == value
 
 
 @pytest.mark.parametrize("text", ["$sum", "$uuid", "function($x){ $x }"])
