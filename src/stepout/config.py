@@ -1,8 +1,8 @@
-"""Settings of the server: flag > `STEPOUT_*` > `stepout.toml` > default, each with its origin.
+"""Settings: flag > `STEPOUT_*` > `stepout.toml` > default, each with its origin.
 
-A setting is a field of `ServerSettings`; its flag, variable and key in the file follow from its
-name (`log_format`: `--log-format`, `STEPOUT_LOG_FORMAT`, `log_format` in `[server]`). All problems
-are found before any is told.
+A setting is a field of `ServerSettings` or `ClientSettings`; its flag, variable and key in the file
+follow from its name (`log_format`: `--log-format`, `STEPOUT_LOG_FORMAT`, `log_format` in
+`[server]`). All problems are found before any is told.
 """
 
 from __future__ import annotations
@@ -13,23 +13,32 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from stepout.errors import SettingsError
 from stepout.secret import Secret
 
 __all__ = [
     "FILE",
+    "PAYLOAD_LIMIT",
+    "READ_SECONDS",
+    "ClientSettings",
     "Identity",
     "ServerSettings",
     "Settings",
     "is_loopback",
     "load",
+    "load_client",
     "load_identities",
     "parse_connect",
 ]
 
 FILE: Final = Path("stepout.toml")
+
+PAYLOAD_LIMIT: Final = 262_144
+"""Bytes of an execution's input or output (AWS service quotas)."""
+
+READ_SECONDS: Final = 305.0
 
 _LISTS: Final = re.compile(r"[,\s]+")
 
@@ -83,6 +92,39 @@ class ServerSettings:
     drain_seconds: float = 30.0
     """How long a shutdown waits for executions in flight."""
 
+    upstreams: Path | None = None
+    """Upstreams file: make its connections and its gateway machine at the start."""
+
+    error_bodies: bool = False
+    """Extension: keep the headers and bodies of answers that are not 2xx in an error's cause."""
+
+    payload_limit: int = PAYLOAD_LIMIT
+    """Extension: bytes of an input or output; AWS has 262,144."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """What the client can be told, apart from what AWS's SDKs read anyway."""
+
+    state_machine_arn: str = ""
+    """ARN of the gateway machine."""
+
+    upstreams: Path | None = None
+    """The upstreams file: with it, what no upstream has is refused before the call."""
+
+    endpoint_url: str | None = None
+    """The endpoint, in place of AWS's own or of AWS_ENDPOINT_URL_SFN."""
+
+    timeout: float = READ_SECONDS
+    """Seconds to wait for an answer: an execution may take 5 minutes, and who gives up before and
+    calls again calls the API twice."""
+
+    retries: int = 0
+    """Further attempts of an idempotent request that failed on its way."""
+
+    payload_limit: int = PAYLOAD_LIMIT
+    """Bytes of an execution's input; more only where the server has been told so, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -115,11 +157,41 @@ def load(
     `flags` holds what was given on the command line, by field name; None and empty stand for not
     given. `file` must exist where it is named; `stepout.toml` is read where it exists.
     """
+    settings, origins = _collect(ServerSettings, "server", flags, environ, file)
+    problems = [*_contradictions(settings)]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return Settings(settings, origins)
+
+
+def load_client(
+    flags: Mapping[str, Raw], environ: Mapping[str, str], file: Path | None = None
+) -> ClientSettings:
+    """The settings of the client, from `[client]`; as `load`."""
+    settings, _ = _collect(ClientSettings, "client", flags, environ, file)
+    if not settings.state_machine_arn:
+        raise SettingsError(
+            "No gateway machine is known. Set STEPOUT_STATE_MACHINE_ARN, or state_machine_arn in "
+            f"the table [client] of {file or FILE}."
+        )
+    return settings
+
+
+_Kind = TypeVar("_Kind", ServerSettings, ClientSettings)
+
+
+def _collect(
+    kind: type[_Kind],
+    table: str,
+    flags: Mapping[str, Raw],
+    environ: Mapping[str, str],
+    file: Path | None,
+) -> tuple[_Kind, dict[str, str]]:
     problems: list[str] = []
     values: dict[str, Raw] = {}
     origins: dict[str, str] = {}
-    in_file, path = _file(file, problems)
-    for setting in fields(ServerSettings):
+    in_file, path = _file(table, file, problems)
+    for setting in fields(kind):
         name = setting.name
         sources = (
             (f"--{name.replace('_', '-')}", flags.get(name)),
@@ -130,28 +202,25 @@ def load(
         origins[name] = origin
         if raw is not None:
             _take(name, raw, origin, values, problems)
-    problems += [f"{path}: [server] has no setting '{name}'." for name in in_file]
-    if not problems:
-        settings = ServerSettings(**values)
-        problems += _contradictions(settings)
+    problems += [f"{path}: [{table}] has no setting '{name}'." for name in in_file]
     if problems:
         raise SettingsError("\n".join(problems))
-    return Settings(settings, origins)
+    return kind(**values), origins
 
 
-def _file(file: Path | None, problems: list[str]) -> tuple[dict[str, Raw], Path]:
+def _file(table: str, file: Path | None, problems: list[str]) -> tuple[dict[str, Raw], Path]:
     path = file or FILE
     if file is None and not path.exists():
         return {}, path
     try:
-        server = tomllib.loads(path.read_text("utf-8")).get("server", {})
+        found = tomllib.loads(path.read_text("utf-8")).get(table, {})
     except (OSError, ValueError) as error:
         problems.append(f"The settings file {path} cannot be read: {error}.")
         return {}, path
-    if not isinstance(server, dict):
-        problems.append(f"{path}: expected a table [server], found {server!r}.")
+    if not isinstance(found, dict):
+        problems.append(f"{path}: expected a table [{table}], found {found!r}.")
         return {}, path
-    return server, path
+    return found, path
 
 
 def _take(name: str, raw: Raw, origin: str, values: dict[str, Raw], problems: list[str]) -> None:
@@ -197,6 +266,27 @@ def _seconds(raw: Raw) -> float:
     return seconds
 
 
+def _number(least: int, most: int) -> Read:
+    def read(raw: Raw) -> int:
+        try:
+            number = int(raw)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise ValueError(f"Expected a whole number from {least} to {most}, found {raw!r}.")
+        return number
+
+    return read
+
+
+def _boolean(raw: Raw) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    found = words.get(str(raw).lower())
+    if found is None:
+        raise ValueError(f"Expected true or false, found {raw!r}.")
+    return found
+
+
 def _path(raw: Raw) -> Path:
     return raw if isinstance(raw, Path) else Path(_text(raw)).expanduser()
 
@@ -237,6 +327,11 @@ _READ: Final[Mapping[str, Read]] = {
     "egress_ca": _each(_path),
     "egress_connect": _each(_connect),
     "drain_seconds": _seconds,
+    "upstreams": _path,
+    "error_bodies": _boolean,
+    "payload_limit": _number(PAYLOAD_LIMIT, 16_777_216),
+    "timeout": _seconds,
+    "retries": _number(0, 10),
 }
 """Field → how its value is read; the others are texts."""
 

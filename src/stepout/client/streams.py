@@ -1,0 +1,136 @@
+"""The wire of the asynchronous client: asyncio's streams and h11."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import h11
+
+from stepout.client.endpoint import Endpoint
+from stepout.client.exchange import Answer, Send, Timeout, WireError
+from stepout.errors import SettingsError
+
+__all__ = ["Wire"]
+
+IDLE: Final = 64
+"""Connections kept open while nobody uses them."""
+
+READ_SIZE: Final = 65_536
+
+
+@dataclass(slots=True)
+class _Connection:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    http: h11.Connection
+
+    @property
+    def is_usable(self) -> bool:
+        """The endpoint has not closed it since it was last used."""
+        return not (self.reader.at_eof() or self.writer.is_closing())
+
+    def drop(self) -> None:
+        """Close at once: nobody waits for TLS's farewell."""
+        self.writer.transport.abort()
+
+
+class Wire:
+    """Connections to the endpoint, kept open between calls; belongs to one event loop."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        if endpoint.proxy is not None:
+            raise SettingsError(
+                f"The environment names the proxy {endpoint.proxy} for {endpoint.url}, and the "
+                "asynchronous client uses none; put the endpoint's host into NO_PROXY."
+            )
+        self._endpoint = endpoint
+        self._tls = endpoint.tls()
+        self._idle: deque[_Connection] = deque()
+
+    async def send(self, request: Send, limits: Timeout) -> Answer:
+        """Send a request once; raises `WireError`. Cancelling drops the connection."""
+        connection = self._take() or await self._connect(limits.connect)
+        try:
+            async with asyncio.timeout(limits.read):
+                answer = await self._exchange(connection, request)
+        except TimeoutError:
+            connection.drop()
+            raise WireError("late", f"{limits.read:g} seconds are over") from None
+        except (OSError, EOFError, h11.ProtocolError) as error:
+            connection.drop()
+            raise WireError("broken", str(error) or type(error).__name__) from None
+        except BaseException:
+            connection.drop()
+            raise
+        self._give_back(connection)
+        return answer
+
+    def close(self) -> None:
+        """Drop what is kept open."""
+        while self._idle:
+            self._idle.pop().drop()
+
+    def _take(self) -> _Connection | None:
+        """The connection that was used last, if it is still open."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_usable:
+                return connection
+            connection.drop()
+        return None
+
+    def _give_back(self, connection: _Connection) -> None:
+        if connection.http.our_state is not h11.DONE or connection.http.their_state is not h11.DONE:
+            connection.drop()
+            return
+        connection.http.start_next_cycle()
+        self._idle.append(connection)
+        if len(self._idle) > IDLE:
+            self._idle.popleft().drop()
+
+    async def _connect(self, seconds: float) -> _Connection:
+        endpoint = self._endpoint
+        try:
+            async with asyncio.timeout(seconds):
+                reader, writer = await asyncio.open_connection(
+                    endpoint.hostname,
+                    endpoint.port,
+                    ssl=self._tls,
+                    server_hostname=endpoint.hostname if self._tls else None,
+                )
+        except TimeoutError:
+            raise WireError("unsent", f"no connection within {seconds:g} seconds") from None
+        except (OSError, ssl.SSLError) as error:
+            raise WireError("unsent", str(error)) from None
+        return _Connection(reader, writer, h11.Connection(h11.CLIENT))
+
+    async def _exchange(self, connection: _Connection, request: Send) -> Answer:
+        http, writer = connection.http, connection.writer
+        head = h11.Request(
+            method="POST",
+            target=self._endpoint.path,
+            headers=[*request.headers, (b"content-length", str(len(request.body)).encode())],
+        )
+        # One write, so that head and body share a packet.
+        parts = [http.send(head), http.send(h11.Data(request.body)), http.send(h11.EndOfMessage())]
+        writer.write(b"".join(part for part in parts if part))
+        await writer.drain()
+        status, pieces = 0, []
+        while True:
+            event = http.next_event()
+            match event:
+                case h11.NEED_DATA:
+                    data = await connection.reader.read(READ_SIZE)
+                    if not data and http.their_state is h11.SEND_RESPONSE:
+                        raise EOFError("the endpoint closed the connection")
+                    http.receive_data(data)
+                case h11.Response():
+                    status = event.status_code
+                case h11.Data():
+                    pieces.append(bytes(event.data))
+                case h11.EndOfMessage():
+                    return Answer(status, b"".join(pieces))
