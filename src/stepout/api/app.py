@@ -66,8 +66,10 @@ class App:
         models: Mapping[str, Service],
         metrics: Metrics,
         health: Health,
+        max_body: int = MAX_BODY,
     ) -> None:
         operations.load()
+        self._max_body = max_body
         self._services = services
         self._auth = auth
         self._models = models
@@ -112,7 +114,7 @@ class App:
                 path=scope["raw_path"].decode("latin-1"),
                 query=scope["query_string"].decode("latin-1"),
                 headers=headers,
-                body=await _read(receive, named),
+                body=await _read(receive, named, self._max_body),
             )
             body = orjson.dumps(await self._call(model, name, request, named))
             return label, _Answer(200, content_type, body)
@@ -181,19 +183,19 @@ def _check_authority(scope: Scope, named: Named) -> None:
         raise faults.bad_host(authority.decode("latin-1"), host.decode("latin-1"))
 
 
-async def _read(receive: Receive, named: Named) -> bytes:
+async def _read(receive: Receive, named: Named, most: int) -> bytes:
     """The request's body, refused as soon as it is known to be too large."""
     length = named.get(b"content-length", b"0")
-    if length.isdigit() and int(length) > MAX_BODY:
-        raise faults.too_large(MAX_BODY)
+    if length.isdigit() and int(length) > most:
+        raise faults.too_large(most)
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _Gone
         body += message["body"]
-        if len(body) > MAX_BODY:
-            raise faults.too_large(MAX_BODY)
+        if len(body) > most:
+            raise faults.too_large(most)
         if not message["more_body"]:
             return bytes(body)
 

@@ -12,17 +12,21 @@ from contextlib import AsyncExitStack
 from ipaddress import ip_network
 from typing import Final
 
-from stepout.api.app import App, Health
+from stepout.api.app import MAX_BODY, App, Health
 from stepout.api.auth import Auth
+from stepout.api.caller import Caller
 from stepout.api.front import Front, listen
 from stepout.api.metrics import Metrics
+from stepout.api.provision import provision
 from stepout.api.services import Services
 from stepout.aws import shapes
+from stepout.aws.shapes import Service
 from stepout.config import ServerSettings, is_loopback, load_identities, parse_connect
 from stepout.egress.http import Egress, Place
 from stepout.egress.policy import Policy
 from stepout.egress.trust import trust
 from stepout.errors import SettingsError
+from stepout.gateway.upstreams import Upstreams
 from stepout.journal.memory import MemoryJournal
 from stepout.runtime.authorizer import Authorizer
 from stepout.runtime.clock import SystemClock
@@ -49,7 +53,8 @@ class Server:
 
     `connect_to` adds live entries to `settings.egress_connect`; `sockets` are further listening
     sockets to serve, beside the one of `settings.host` and `settings.port`; `functions` stand for
-    Tasks, by the name of a state or the ARN of a resource.
+    Tasks, by the name of a state or the ARN of a resource; `environ` has the secrets of upstreams
+    that are in variables.
     """
 
     def __init__(
@@ -59,7 +64,9 @@ class Server:
         connect_to: dict[Place, Place] | None = None,
         sockets: Sequence[socket.socket] = (),
         functions: Mapping[str, TaskFunction] | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
+        self._environ = environ or {}
         self._settings = settings
         self._connect_to = {} if connect_to is None else connect_to
         self._sockets = sockets
@@ -67,6 +74,7 @@ class Server:
         self._resources = AsyncExitStack()
         self._health = Health()
         self.url = ""
+        self.gateway_arn: str | None = None
 
     async def start(self) -> None:
         """Listen when everything else is ready; raises `SettingsError` and `StoreError`."""
@@ -96,7 +104,13 @@ class Server:
         resources.push_async_callback(egress.close)
         tokens = TokenCache(egress)
         resources.push_async_callback(tokens.close)
-        ports = Ports(egress=egress, connections=store.connections, tokens=tokens)
+        ports = Ports(
+            egress=egress,
+            connections=store.connections,
+            tokens=tokens,
+            payload_limit=settings.payload_limit,
+            keeps_error_bodies=settings.error_bodies,
+        )
         mocks = Mocks() if settings.mock is None else Mocks.load(settings.mock)
         integrations = Integrations(build(ports), stand_ins=(mocks, self._functions))
         pool = EvaluationPool()
@@ -115,11 +129,19 @@ class Server:
             mocks=mocks,
             authorizer=authorizer,
             clock=clock,
+            payload_limit=settings.payload_limit,
         )
-        await self._listen(services, clock)
+        models = _models(settings)
+        if settings.upstreams is not None:
+            upstreams = Upstreams.load(settings.upstreams)
+            caller = Caller(settings.account, settings.region, "")
+            self.gateway_arn = await provision(services, models, caller, upstreams, self._environ)
+        await self._listen(services, models, clock)
         await _resume(store, authorizer)
 
-    async def _listen(self, services: Services, clock: SystemClock) -> None:
+    async def _listen(
+        self, services: Services, models: Mapping[str, Service], clock: SystemClock
+    ) -> None:
         settings = self._settings
         identities = load_identities(settings.identities) if settings.identities else ()
         auth = Auth(
@@ -128,8 +150,15 @@ class Server:
             settings.account,
             is_open=is_loopback(settings.host),
         )
-        models = {model.target_prefix: model for model in map(shapes.load, SERVICES)}
-        app = App(services, auth, models, Metrics(lambda: self._express.in_flight), self._health)
+        app = App(
+            services,
+            auth,
+            models,
+            Metrics(lambda: self._express.in_flight),
+            self._health,
+            # A JSON text inside JSON doubles in the worst case that is usual.
+            max_body=max(MAX_BODY, 2 * settings.payload_limit),
+        )
         tls = _tls(settings)
         listener = listen(settings.host, settings.port)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -140,15 +169,27 @@ class Server:
         await front.start([listener, *self._sockets])
 
 
-async def serve(settings: ServerSettings, *, announce: Callable[[str], None]) -> int:
+def _models(settings: ServerSettings) -> dict[str, Service]:
+    """The service models by their target prefix, with the payload limit of the settings."""
+    largest = {"SensitiveData": settings.payload_limit}
+    found = [shapes.load(service, largest) for service in SERVICES]
+    return {model.target_prefix: model for model in found}
+
+
+async def serve(
+    settings: ServerSettings,
+    *,
+    announce: Callable[[str], None],
+    environ: Mapping[str, str] | None = None,
+) -> int:
     """Serve until SIGTERM or SIGINT; announces one line when ready. Answers the exit status."""
-    server = Server(settings)
+    server = Server(settings, environ=environ)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         _on_signal(loop, number, stop.set)
     await server.start()
-    announce(_ready_line(settings, server.url))
+    announce(_ready_line(settings, server))
     await stop.wait()
     for number in (signal.SIGTERM, signal.SIGINT):
         # Whoever asks a second time does not want to wait for the drain.
@@ -167,12 +208,13 @@ def _on_signal(
         signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
 
 
-def _ready_line(settings: ServerSettings, url: str) -> str:
+def _ready_line(settings: ServerSettings, server: Server) -> str:
     data = "in memory" if settings.data is None else str(settings.data)
     mode = "open: any access key is let in" if is_loopback(settings.host) else "known keys only"
+    gateway = "" if server.gateway_arn is None else f" gateway={server.gateway_arn}"
     return (
-        f"stepout serves {url} region={settings.region} account={settings.account} "
-        f"data={data} mode={mode}"
+        f"stepout serves {server.url} region={settings.region} account={settings.account} "
+        f"data={data} mode={mode}{gateway}"
     )
 
 

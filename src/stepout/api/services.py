@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stepout.asl.values import PAYLOAD_LIMIT
 from stepout.runtime.authorizer import Authorizer
 from stepout.runtime.clock import Clock
 from stepout.runtime.execution_logs import ExecutionLogs
@@ -24,3 +25,5 @@ class Services:
     mocks: Mocks
     authorizer: Authorizer
     clock: Clock
+    payload_limit: int = PAYLOAD_LIMIT
+    """Bytes of an execution's input."""

@@ -74,11 +74,18 @@ class Service:
     operations: Mapping[str, Operation]
 
 
-def load(service: str) -> Service:
-    """Read the newest model of a service, by botocore's name for it."""
+def load(service: str, largest: Mapping[str, int] | None = None) -> Service:
+    """Read the newest model of a service, by botocore's name for it.
+
+    `largest` sets the greatest length of shapes, by their names, in place of the model's.
+    """
     model = _read(service)
     metadata = model["metadata"]
-    compiler = _Compiler(model["shapes"])
+    shapes = model["shapes"]
+    for name, limit in (largest or {}).items():
+        if name in shapes:
+            shapes[name] = {**shapes[name], "max": limit}
+    compiler = _Compiler(shapes)
     return Service(
         name=metadata.get("signingName", metadata["endpointPrefix"]),
         target_prefix=metadata["targetPrefix"],

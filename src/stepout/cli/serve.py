@@ -53,6 +53,13 @@ __all__ = ["command"]
 @click.option("--identities", metavar="FILE", help="The access keys that the server knows.")
 @click.option("--mock", metavar="FILE", help="Answer Tasks from this MockConfigFile.")
 @click.option("--execution-log", metavar="DIR|-", help="Write the log records of executions here.")
+@click.option("--upstreams", metavar="FILE", help="Make the gateway of this upstreams file.")
+@click.option(
+    "--error-bodies/--no-error-bodies",
+    default=None,
+    help="Extension: keep what APIs answer with other statuses than 2xx.",
+)
+@click.option("--payload-limit", metavar="BYTES", help="Extension: larger inputs and outputs.")
 @click.option("--drain-seconds", metavar="SECONDS", help="How long a shutdown may wait [30].")
 @click.option(
     "--config",
@@ -77,7 +84,7 @@ def command(*, file: Path | None, show_config: bool, **flags: Any) -> None:
             # Log records go there, too, and they are JSON.
             sys.stdout.reconfigure(encoding="utf-8")
         with asyncio.Runner(loop_factory=new_event_loop()) as runner:
-            sys.exit(runner.run(serve(settings.server, announce=_announce)))
+            sys.exit(runner.run(serve(settings.server, announce=_announce, environ=os.environ)))
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
 

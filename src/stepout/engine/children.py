@@ -16,7 +16,7 @@ from stepout.asl.machine import Map, Parallel
 from stepout.asl.queries import query_failure, unexpected
 from stepout.asl.settings import resolve
 from stepout.asl.states_error import RUNTIME, Failure, StatesError, too_large
-from stepout.asl.values import PAYLOAD_LIMIT, Document, Json, dumps
+from stepout.asl.values import Document, Json, dumps
 from stepout.engine import leaving
 from stepout.engine.context import Item
 from stepout.engine.frames import (
@@ -155,7 +155,7 @@ def _selected(visit: Visit, kind: Map, item: Item) -> Document:
 
 
 def _start(visit: Visit, index: int, start_at: str, source: Document, previous_id: int) -> None:
-    if source.size > PAYLOAD_LIMIT:
+    if source.size > visit.draft.run.payload_limit:
         raise Failure(too_large(visit.state.name))
     frame_id = child_id(visit.frame_id, index)
     child = Frame(state=start_at, input=source, previous_id=previous_id)

@@ -19,7 +19,7 @@ from stepout.asl.states_error import (
     matches,
     too_large,
 )
-from stepout.asl.values import PAYLOAD_LIMIT, Document
+from stepout.asl.values import Document
 from stepout.engine import history
 from stepout.engine.commands import Finish, Timer
 from stepout.engine.frames import ROOT
@@ -43,7 +43,8 @@ def leave_by(visit: Visit, way: Exit, result: Document, target: str | None) -> N
     left = way.leave(visit.frame.input, result, visit)
     if left.assigned:
         _check_variables(visit, left.assigned)
-    if left.output is not visit.frame.input and left.output.size > PAYLOAD_LIMIT:
+    limit = visit.draft.run.payload_limit
+    if left.output is not visit.frame.input and left.output.size > limit:
         give_up(visit)
         return
     _go_on(visit, left, target)

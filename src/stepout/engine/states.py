@@ -22,7 +22,7 @@ from stepout.asl.states_error import (
     StatesError,
     too_large,
 )
-from stepout.asl.values import MISSING, PAYLOAD_LIMIT, Document, dumps
+from stepout.asl.values import MISSING, Document, dumps
 from stepout.engine import children, history, leaving
 from stepout.engine.commands import Call, Timer
 from stepout.engine.frames import Frame, Purpose
@@ -92,7 +92,7 @@ def _begin_task(visit: Visit, task: Task) -> None:
         visit.token = base64.b64encode(draft.entropy.draw() * 3).decode()
     source = flow.select(visit.state.input_path, frame.input, visit)
     arguments = flow.payload_of(visit.state.arguments, source, visit)
-    _check_arguments(task, arguments)
+    _check_arguments(visit, task, arguments)
     timeout = resolve(task.timeout, source, visit)
     heartbeat = resolve(task.heartbeat, source, visit)
     limits = {"timeoutInSeconds": timeout, "heartbeatInSeconds": heartbeat}
@@ -114,9 +114,9 @@ def _set_timer(visit: Visit, purpose: Purpose, seconds: int | None) -> None:
         visit.draft.commands.append(Timer(timer_id, visit.draft.now + seconds * 1_000))
 
 
-def _check_arguments(task: Task, arguments: Document) -> None:
+def _check_arguments(visit: Visit, task: Task, arguments: Document) -> None:
     """Refuse arguments that the resource cannot start with, worded as recorded on AWS."""
-    if arguments.size > PAYLOAD_LIMIT:
+    if arguments.size > visit.draft.run.payload_limit:
         raise Failure(too_large(task.resource.type))
     problems = task.resource.check_arguments(arguments.value)
     if problems:
@@ -136,7 +136,7 @@ def _call_answered(visit: Visit, answer: Answer) -> None:
 
 
 def _task_done(visit: Visit, result: Document) -> None:
-    if result.size > PAYLOAD_LIMIT:
+    if result.size > visit.draft.run.payload_limit:
         _task_failed(visit, "Failed", too_large(visit.state.name))
         return
     resource = _task(visit).resource

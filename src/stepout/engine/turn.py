@@ -9,7 +9,7 @@ from typing import TypeAlias
 from stepout.asl.allowance import Allowance
 from stepout.asl.machine import Machine
 from stepout.asl.states_error import StatesError
-from stepout.asl.values import Document, Json
+from stepout.asl.values import PAYLOAD_LIMIT, Document, Json
 from stepout.engine.commands import Cancel, Command, Finish
 from stepout.engine.entropy import Entropy
 from stepout.engine.frames import Frame, Purpose, Stored
@@ -34,6 +34,8 @@ class Run:
     started_at: int
     input: Document
     is_express: bool
+    payload_limit: int = PAYLOAD_LIMIT
+    """Bytes of an input or output."""
     limit_ms: int | None = None
     """The longest the service lets it run: 5 minutes for Express."""
     test_case: str | None = None

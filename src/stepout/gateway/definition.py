@@ -75,9 +75,12 @@ def gateway_machine(upstreams: Upstreams, connections: Mapping[str, str]) -> Jso
         "Failed": {"Type": "Fail", "ErrorPath": "$.Error", "CausePath": "$.Cause"},
         "Failed without a cause": {"Type": "Fail", "ErrorPath": "$.Error"},
         "Not closed": _fail(NOT_CLOSED, "The URL may lead out of its upstream, or has a query."),
-        "Method not allowed": _fail(METHOD_NOT_ALLOWED, "The upstream does not take this method."),
         "Unknown upstream": _fail(UNKNOWN_UPSTREAM, f"No upstream has this URL; known: {known}"),
     }
+    if any(map(_is_restricted, upstreams)):
+        # A state that nothing leads to would be refused.
+        cause = "The upstream does not take this method."
+        states["Method not allowed"] = _fail(METHOD_NOT_ALLOWED, cause)
     return {
         "Comment": "Calls the APIs of an upstreams file, each with its own connection.",
         "StartAt": "Route",
@@ -131,11 +134,15 @@ def _rules(upstream: Upstream) -> Iterator[Json]:
     if upstream.retries and (methods := _repeatable(upstream)):
         yield {"And": [begins, _is_one_of(methods)], "Next": _repeating(upstream)}
     if upstream.name in tasks:
-        if set(upstream.methods) == set(METHODS):
+        if not _is_restricted(upstream):
             yield {**begins, "Next": upstream.name}
             return
         yield {"And": [begins, _is_one_of(upstream.methods)], "Next": upstream.name}
     yield {**begins, "Next": "Method not allowed"}
+
+
+def _is_restricted(upstream: Upstream) -> bool:
+    return set(upstream.methods) != set(METHODS)
 
 
 def _is_one_of(methods: tuple[str, ...]) -> Json:

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 from stepout.asl.states_error import StatesError
-from stepout.asl.values import Json
+from stepout.asl.values import PAYLOAD_LIMIT, Json
 from stepout.aws.connections import Connection
 from stepout.egress.message import Client
 
@@ -87,6 +87,10 @@ class Ports:
     egress: Client
     connections: Connections
     tokens: Tokens
+    payload_limit: int = PAYLOAD_LIMIT
+    """Bytes of an answer's body."""
+    keeps_error_bodies: bool = False
+    """Extension: an answer that is not 2xx is kept whole in the error's cause."""
 
 
 _Make: TypeAlias = Callable[[Ports], Integration]

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from stepout.asl.states_error import RUNTIME, StatesError, too_large
-from stepout.asl.values import PAYLOAD_LIMIT, Json, dumps, loads
+from stepout.asl.values import Json, dumps, loads
 from stepout.aws.connections import Connection, HttpParameter, HttpParameters
 from stepout.egress.message import Request, Response
 from stepout.errors import EgressError, JsonError, TokenRefused
@@ -93,12 +94,16 @@ class HttpInvoke:
         self, request: Request, connection: Connection, scope: Scope
     ) -> Json | StatesError:
         try:
-            response = await self._ports.egress.request(request, max_body=PAYLOAD_LIMIT)
+            response = await self._ports.egress.request(request, max_body=self._ports.payload_limit)
         except EgressError as error:
             return _socket(str(error))
         if response.status in _NEW_TOKEN_STATUS:
             self._ports.tokens.forget(connection)
-        return _result(response, scope)
+        if 200 <= response.status < 300:
+            return _result(response, scope)
+        kept = self._ports.keeps_error_bodies
+        cause = _kept(response, scope) if kept else _PHRASES.get(response.status)
+        return StatesError(f"States.Http.StatusCode.{response.status}", cause)
 
 
 _UNUSABLE: Final[Mapping[str, str]] = {
@@ -206,12 +211,18 @@ _JSON_TYPES: Final = re.compile(r"application/json|text/json|[^/]+/[^/]+\+json",
 _CHARSET: Final = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 
 
+def _kept(response: Response, scope: Scope) -> str:
+    """The cause of an error with the whole answer in it, as the result of a Task has it.
+
+    A body that cannot be carried is left out, as AWS leaves out every one.
+    """
+    result = _result(response, scope)
+    if isinstance(result, StatesError):
+        result = _result(replace(response, body=b""), scope)
+    return dumps(result).decode()
+
+
 def _result(response: Response, scope: Scope) -> Json | StatesError:
-    if not 200 <= response.status < 300:
-        # The answer's body is not handed on, on AWS neither.
-        return StatesError(
-            f"States.Http.StatusCode.{response.status}", _PHRASES.get(response.status)
-        )
     result: dict[str, Json] = {"Headers": _grouped(response)}
     if response.body != b"":
         body = _text(response, scope)

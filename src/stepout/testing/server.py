@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -54,6 +55,11 @@ class Server:
         return "" if self._server is None else self._server.url
 
     @property
+    def gateway_arn(self) -> str | None:
+        """The gateway machine, where the setting `upstreams` names a file."""
+        return None if self._server is None else self._server.gateway_arn
+
+    @property
     def region(self) -> str:
         return self._settings.region
 
@@ -102,7 +108,9 @@ class Server:
             connect_to = self._origin.connect_to
             certificate = self._certificate(self._origin)
             settings = replace(settings, egress_ca=(*settings.egress_ca, certificate))
-        started = server.Server(settings, connect_to=connect_to, functions=self._tasks)
+        started = server.Server(
+            settings, connect_to=connect_to, functions=self._tasks, environ=os.environ
+        )
         await started.start()
         return started
 

@@ -13,7 +13,7 @@ from stepout.api.ids import new_uuid
 from stepout.api.names import check_name
 from stepout.api.operations.machines import find_machine
 from stepout.api.services import Services
-from stepout.asl.values import PAYLOAD_LIMIT, Document, Json, loads
+from stepout.asl.values import Document, Json, loads
 from stepout.aws import arn as arns
 from stepout.aws.timestamps import milliseconds
 from stepout.engine.turn import Run
@@ -116,8 +116,9 @@ def _run(
         region=arn.region,
         account=arn.account,
         started_at=services.clock.now(),
-        input=_input(request.get("input", "{}")),
+        input=_input(request.get("input", "{}"), services.payload_limit),
         is_express=True,
+        payload_limit=services.payload_limit,
         limit_ms=LIMIT_MS,
         test_case=test_case,
     )
@@ -125,13 +126,13 @@ def _run(
     return (run if observe is None else replace(run, wants_events=True)), observe
 
 
-def _input(text: str) -> Document:
+def _input(text: str, limit: int) -> Document:
     """The execution's input; texts of AWS's errors as recorded."""
     encoded = text.encode("utf-8", "surrogatepass")
-    if len(encoded) > PAYLOAD_LIMIT:
+    if len(encoded) > limit:
         raise faults.validation(
             "1 validation error detected: Value at 'input' failed to satisfy constraint: "
-            f"Member must have length less than or equal to {PAYLOAD_LIMIT}"
+            f"Member must have length less than or equal to {limit}"
         )
     if not text.strip():
         raise faults.invalid_input("Invalid execution input.")

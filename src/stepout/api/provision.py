@@ -1,0 +1,117 @@
+"""`stepout serve --upstreams`: the connections and the gateway machine of an upstreams file.
+
+Made by the same operations that callers use. What is there already is brought up to date, so that a
+changed file or a new secret takes effect with the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from stepout.api import operations
+from stepout.api.caller import OPERATIONS, Caller
+from stepout.api.services import Services
+from stepout.aws import arn as arns
+from stepout.aws.shapes import Service
+from stepout.errors import ServiceError, SettingsError
+from stepout.gateway.connections import connection_request
+from stepout.gateway.definition import PASSTHROUGH_NAME, gateway_machine, passthrough_machine
+from stepout.gateway.upstreams import Upstream, Upstreams
+
+__all__ = ["provision"]
+
+_log = logging.getLogger("stepout.upstreams")
+
+Json = dict[str, Any]
+
+
+async def provision(
+    services: Services,
+    models: Mapping[str, Service],
+    caller: Caller,
+    upstreams: Upstreams,
+    environ: Mapping[str, str],
+) -> str:
+    """Make or update everything; answers the ARN of the gateway machine.
+
+    Raises `SettingsError` with every secret that is missing or does not fit.
+    """
+    operations.load()
+    provider = _Provider(services, {model.name: model for model in models.values()}, caller)
+    requests = _requests(upstreams, environ)
+    connections = {
+        upstream.name: await provider.connection(upstream, request)
+        for upstream, request in requests
+    }
+    machine = await provider.machine(upstreams.machine, gateway_machine(upstreams, connections))
+    if upstreams.has_passthrough:
+        arn = await provider.machine(PASSTHROUGH_NAME, passthrough_machine())
+        _log.warning(
+            "passthrough: whoever may start this machine may send any connection's credential to "
+            "any host",
+            extra={"fields": {"machine": arn}},
+        )
+    return machine
+
+
+def _requests(upstreams: Upstreams, environ: Mapping[str, str]) -> list[tuple[Upstream, Json]]:
+    found, problems = [], []
+    for upstream in upstreams:
+        try:
+            secret = None if upstream.secret is None else upstream.secret.read(environ)
+            found.append((upstream, connection_request(upstream, secret)))
+        except SettingsError as error:
+            problems.append(f"[upstream.{upstream.name}]: {error}")
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return found
+
+
+class _Provider:
+    def __init__(self, services: Services, models: Mapping[str, Service], caller: Caller) -> None:
+        self._services = services
+        self._models = models
+        self._caller = caller
+
+    async def connection(self, upstream: Upstream, request: Json) -> str:
+        """The ARN of an upstream's connection, with the credential of now."""
+        try:
+            try:
+                made = await self._call("events", "CreateConnection", request)
+            except ServiceError as error:
+                if error.code != "ResourceAlreadyExistsException":
+                    raise
+                made = await self._call("events", "UpdateConnection", request)
+        except ServiceError as error:
+            raise SettingsError(f"[upstream.{upstream.name}]: {error.message}") from None
+        arn: str = made["ConnectionArn"]
+        return arn
+
+    async def machine(self, name: str, definition: Json) -> str:
+        """The ARN of an Express machine with this definition."""
+        caller = self._caller
+        text = json.dumps(definition)
+        request = {
+            "name": name,
+            "type": "EXPRESS",
+            "roleArn": f"arn:aws:iam::{caller.account}:role/{name}",
+            "definition": text,
+        }
+        try:
+            made = await self._call("states", "CreateStateMachine", request)
+        except ServiceError as error:
+            if error.code != "StateMachineAlreadyExists":
+                raise SettingsError(f"The machine {name}: {error.message}") from None
+            arn = arns.state_machine(caller.region, caller.account, name)
+            change = {"stateMachineArn": arn, "definition": text}
+            await self._call("states", "UpdateStateMachine", change)
+            return arn
+        made_arn: str = made["stateMachineArn"]
+        return made_arn
+
+    async def _call(self, service: str, operation: str, request: Json) -> Json:
+        given = self._models[service].operations[operation].check(request)
+        return await OPERATIONS[service, operation](self._services, self._caller, given)
