@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,10 +93,10 @@ def test_every_upstream_is_called_with_its_own_credential(upstreams: Path, origi
     assert b"client_secret=of%20the%20client" in token.requests[0].body
 
 
-def wait_until_authorized(events: object) -> None:
-    list_connections = events.list_connections  # type: ignore[attr-defined] — boto3 makes it
+def wait_until_authorized(events: Any) -> None:
     for _ in range(1_000):
-        states = {item["ConnectionState"] for item in list_connections()["Connections"]}
+        found = events.list_connections()["Connections"]
+        states = {item["ConnectionState"] for item in found}
         if states == {"AUTHORIZED"}:
             return
     raise AssertionError(states)
