@@ -111,7 +111,11 @@ async def test_what_is_no_upstreams_reaches_no_task(method: str, url: str, error
 async def test_no_input_chooses_a_connection() -> None:
     api = Api()
     stolen = {"ConnectionArn": ARNS["other"]}
-    more = {"Authentication": stolen, "InvocationConfig": stolen, "connectionArn": ARNS["other"]}
+    more: dict[str, Any] = {
+        "Authentication": stolen,
+        "InvocationConfig": stolen,
+        "connectionArn": ARNS["other"],
+    }
     await run(api, given_input("https://api.example.com/x", **more))
     assert api.connections == ["host"]
     assert "Authentication" not in api.asked[0]
