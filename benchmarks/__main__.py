@@ -1,23 +1,29 @@
-"""One table from one run: the States Language in this process, then calls over the wire."""
+"""One table from one run: the States Language in this process, calls over the wire, the ways of a
+program to an API."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import calls, language
+from benchmarks import calls, language, ways
+
+PARTS = {
+    "language": lambda options: language.run(options.rounds),
+    "calls": calls.run,
+    "ways": ways.run,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=["language", "calls"], help="one half of the table")
+    parser.add_argument("--only", choices=[*PARTS], help="one part of the table")
     parser.add_argument("--requests", type=int, default=4_000, help="requests of a row and round")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the best counts")
     parser.add_argument("--calls", type=int, default=20_000, help="calls of the memory row")
     options = parser.parse_args()
-    if options.only != "calls":
-        language.run(options.rounds)
-    if options.only != "language":
-        calls.run(options)
+    for name, run in PARTS.items():
+        if options.only in (None, name):
+            run(options)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ def main() -> None:
     origin.get(URL).respond(json=DOCUMENT)
     Path(sys.argv[1]).write_bytes(origin.certificate_pem)
     with origin:
+        # For those that come directly, without the server's connect-to.
+        origin.get(URL.replace("example.com", f"example.com:{origin.port}")).respond(json=DOCUMENT)
         print(origin.port, flush=True)
         threading.Event().wait()
 

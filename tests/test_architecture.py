@@ -138,14 +138,30 @@ def test_the_environment_is_read_by_doors_alone() -> None:
 def test_the_shop_window_is_pinned() -> None:
     """A name more is a promise more; each can be had, and only these."""
     assert stepout.__all__ == [
+        "AnswerFailed",
+        "AsyncGateway",
+        "BodyNotCarried",
+        "CallFailed",
+        "CallRefused",
+        "CallTimedOut",
         "DefinitionError",
+        "Gateway",
+        "GatewayError",
+        "JsonError",
         "Machine",
         "Mocks",
+        "NotCarried",
         "Problem",
         "Result",
+        "SettingsError",
         "StepoutError",
         "TaskFailed",
+        "TruncatedResponse",
+        "UnknownUpstream",
         "__version__",
+        "get",
+        "post",
+        "request",
         "run",
     ]
     assert [getattr(stepout, name).__name__ for name in stepout.__all__ if name[0] != "_"]

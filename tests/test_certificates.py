@@ -5,12 +5,15 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
-from stepout.certificates import Authority
+from stepout.certificates import Authority, new_key
+from stepout.errors import SettingsError
 
 
 def trusting(authority: Authority) -> ssl.SSLContext:
@@ -71,3 +74,65 @@ def test_no_key_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     authority.server_context("a.example")
     assert list(tmp_path.iterdir()) == []
     assert "PRIVATE KEY" not in repr(authority.leaf("a.example"))
+
+
+def test_an_authority_on_disk_is_the_same_the_next_time(tmp_path: Path) -> None:
+    directory = tmp_path / "a" / "ca"
+    first = Authority.kept_in(directory, "one")
+    again = Authority.kept_in(directory, "one")
+    assert again.certificate_pem == first.certificate_pem
+    handshake(again.server_context("a.example"), trusting(first), "a.example")
+    assert (directory / "ca.pem").read_bytes() == first.certificate_pem
+    assert directory.stat().st_mode & 0o777 == 0o700
+    modes = {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
+    assert modes == {"ca.pem": 0o644, "ca-key.pem": 0o600}
+
+
+def test_a_certificate_that_was_lost_or_changed_is_written_again(tmp_path: Path) -> None:
+    first = Authority.kept_in(tmp_path, "one")
+    (tmp_path / "ca.pem").write_bytes(b"other")
+    Authority.kept_in(tmp_path, "one")
+    assert (tmp_path / "ca.pem").read_bytes() == first.certificate_pem
+
+
+def test_an_authority_that_ends_soon_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Authority.kept_in(tmp_path, "one")
+    monkeypatch.setattr("stepout.certificates._LEFT", timedelta(days=400))
+    new = Authority.kept_in(tmp_path, "one")
+    assert new.certificate_pem != old.certificate_pem
+    assert (tmp_path / "ca.pem").read_bytes() == new.certificate_pem
+
+
+def test_many_that_begin_together_have_one_authority(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = pool.map(lambda _: Authority.kept_in(tmp_path, "one").certificate_pem, range(16))
+    assert len(set(made)) == 1
+
+
+def test_a_key_that_others_can_read_is_not_used(tmp_path: Path) -> None:
+    Authority.kept_in(tmp_path, "one")
+    (tmp_path / "ca-key.pem").chmod(0o640)
+    with pytest.raises(SettingsError, match="readable by nobody else .* found mode 0640"):
+        Authority.kept_in(tmp_path, "one")
+
+
+def test_what_is_no_key_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ca-key.pem").touch(mode=0o600)
+    with pytest.raises(SettingsError, match="found something else"):
+        Authority.kept_in(tmp_path, "one")
+
+
+def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="cannot be kept in"):
+        Authority.kept_in(tmp_path / "file" / "ca", "one")
+
+
+def test_leaves_may_share_a_key_and_be_good_for_days() -> None:
+    authority, key = Authority.create("one"), new_key()
+    first, second = (authority.leaf(name, key=key, lifetime=timedelta(days=7)) for name in "ab")
+    assert first.key_pem == second.key_pem
+    leaf = x509.load_pem_x509_certificate(first.chain_pem)
+    assert leaf.not_valid_after_utc - leaf.not_valid_before_utc <= timedelta(days=7, hours=1)

@@ -16,13 +16,27 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = ["Authority", "Leaf"]
+from stepout.errors import SettingsError
+
+__all__ = ["Authority", "Leaf", "new_key"]
 
 _LIFETIME: Final = timedelta(days=397)
 """The longest that browsers accept for a leaf (CA/Browser Forum baseline requirements)."""
 
 _SLACK: Final = timedelta(hours=1)
 """Clocks differ: a certificate is good a little before it is made."""
+
+_LEFT: Final = timedelta(days=30)
+"""An authority on disk that is good for less is made anew."""
+
+CERTIFICATE_FILE: Final = "ca.pem"
+KEY_FILE: Final = "ca-key.pem"
+"""Holds the certificate, too, so that the two always belong together."""
+
+
+def new_key() -> ec.EllipticCurvePrivateKey:
+    """A private key for leaves."""
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +59,7 @@ class Leaf:
 
 
 class Authority:
-    """A certificate authority whose key stays in memory."""
+    """A certificate authority; its key stays in memory, unless it is kept in a directory."""
 
     def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
         self._key = key
@@ -54,7 +68,7 @@ class Authority:
     @classmethod
     def create(cls, common_name: str) -> Authority:
         """A new authority, good for a year and a month."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = new_key()
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         builder = (
             _builder(name, name, key)
@@ -63,16 +77,38 @@ class Authority:
         )
         return cls(key, builder.sign(key, hashes.SHA256()))
 
+    @classmethod
+    def kept_in(cls, directory: Path, common_name: str) -> Authority:
+        """The authority of a directory, made where there is none or it ends within 30 days.
+
+        `ca.pem` is for everyone who is to believe it; `ca-key.pem` is its owner's alone. Raises
+        `SettingsError` where they cannot be read, or others can read the key.
+        """
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = _load(directory / KEY_FILE) or _keep(cls.create(common_name), directory)
+            _write(directory / CERTIFICATE_FILE, found.certificate_pem, 0o644)
+        except OSError as error:
+            raise SettingsError(
+                f"The certificate authority cannot be kept in {directory}: {error}."
+            ) from None
+        return found
+
     @property
     def certificate_pem(self) -> bytes:
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def leaf(self, *names: str) -> Leaf:
+    def leaf(
+        self,
+        *names: str,
+        key: ec.EllipticCurvePrivateKey | None = None,
+        lifetime: timedelta = _LIFETIME,
+    ) -> Leaf:
         """A server's certificate for DNS names and IP addresses, at least one."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or new_key()
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = (
-            _builder(x509.Name([]), self._certificate.subject, key)
+            _builder(x509.Name([]), self._certificate.subject, key, lifetime)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -83,23 +119,98 @@ class Authority:
         certificate = builder.sign(self._key, hashes.SHA256())
         return Leaf(
             chain_pem=certificate.public_bytes(serialization.Encoding.PEM) + self.certificate_pem,
-            key_pem=key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            ),
+            key_pem=_pem(key),
         )
 
-    def server_context(self, *names: str) -> ssl.SSLContext:
+    def server_context(
+        self,
+        *names: str,
+        key: ec.EllipticCurvePrivateKey | None = None,
+        lifetime: timedelta = _LIFETIME,
+    ) -> ssl.SSLContext:
         """A TLS context of a server for names and addresses."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self.leaf(*names).load_into(context)
+        self.leaf(*names, key=key, lifetime=lifetime).load_into(context)
         return context
 
 
+def _load(path: Path) -> Authority | None:
+    """The authority in a file of key and certificate; None where it is missing or nearly over."""
+    try:
+        with path.open("rb") as file:
+            pem, status = file.read(), os.fstat(file.fileno())
+    except FileNotFoundError:
+        return None
+    mode = status.st_mode & 0o777
+    # Windows has no such modes.
+    if os.name == "posix" and (mode & 0o077 or status.st_uid != os.geteuid()):
+        raise SettingsError(
+            f"Expected the key {path} to be this user's and readable by nobody else (mode 0600), "
+            f"found mode {mode:04o} and the user {status.st_uid}: others may have it. Delete it, "
+            "and a new one is made."
+        )
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+        certificate = x509.load_pem_x509_certificate(pem)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise SettingsError(
+            f"Expected {path} to hold the key and the certificate of an authority that stepout "
+            "made, found something else. Delete it, and a new one is made."
+        )
+    if certificate.not_valid_after_utc < datetime.now(UTC) + _LEFT:
+        path.unlink(missing_ok=True)
+        return None
+    return Authority(key, certificate)
+
+
+def _keep(authority: Authority, directory: Path) -> Authority:
+    """Store an authority, or give the one that another process has stored meanwhile."""
+    path = directory / KEY_FILE
+    draft = _draft(path, _pem(authority._key) + authority.certificate_pem, 0o600)  # noqa: SLF001
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return _load(path) or authority
+    finally:
+        draft.unlink()
+    return authority
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Put a file in its place at once, so that nobody reads half of it."""
+    if not path.exists() or path.read_bytes() != content:
+        _draft(path, content, mode).replace(path)
+
+
+def _draft(path: Path, content: bytes, mode: int) -> Path:
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    draft = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        draft.chmod(mode)
+    except BaseException:
+        draft.unlink()
+        raise
+    return draft
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    lifetime: timedelta = _LIFETIME,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -109,7 +220,7 @@ def _builder(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _SLACK)
-        .not_valid_after(now + _LIFETIME)
+        .not_valid_after(now + lifetime)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 

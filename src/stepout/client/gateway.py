@@ -94,7 +94,7 @@ class _Base:
         self.endpoint = Endpoint(state_machine_arn, endpoint_url, session)
         self.timeout = Timeout(read=timeout)
         self._policy = Policy(retries=retries)
-        self._payload_limit = payload_limit
+        self.payload_limit = payload_limit
         self._hooks = tuple(hooks)
 
     @classmethod
@@ -109,7 +109,7 @@ class _Base:
         return cls(**{**given, **options})
 
     def _encode(self, request: Request) -> Encoded:
-        encoded = encode(request, self.upstreams, self._payload_limit)
+        encoded = encode(request, self.upstreams, self.payload_limit)
         trace = os.environ.get(TRACE_VARIABLE)
         return encoded if encoded.trace or not trace else replace(encoded, trace=trace)
 
@@ -350,16 +350,24 @@ def _body(json: Json, data: DataTypes | None) -> tuple[str | None, bytes]:
         return "text/plain; charset=utf-8", data.encode()
     if isinstance(data, bytes):
         return None, data
-    return "application/x-www-form-urlencoded", urlencode(data, doseq=True).encode()
+    return "application/x-www-form-urlencoded", _urlencoded(data).encode()
 
 
 def _with_params(url: str, params: ParamTypes | None) -> str:
     if not params:
         return url
-    added = params if isinstance(params, str) else urlencode(params, doseq=True)
+    added = params if isinstance(params, str) else _urlencoded(params)
+    if not added:
+        return url
     parts = urlsplit(url)
     query = f"{parts.query}&{added}" if parts.query else added
     return urlunsplit(parts._replace(query=query))
+
+
+def _urlencoded(fields: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> str:
+    """Names and values; one that is None is left out, as requests does."""
+    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    return urlencode([(name, value) for name, value in pairs if value is not None], doseq=True)
 
 
 @lru_cache(1)

@@ -136,7 +136,7 @@ def _parameters(query: str) -> Mapping[str, str] | str:
         return query
     parameters = dict(pairs)
     is_plain = len(parameters) == len(pairs) and ";" not in query
-    return parameters if is_plain and all(pairs) else query
+    return parameters if is_plain else query
 
 
 def _body(request: Request) -> str:
@@ -258,8 +258,29 @@ def _content(raw: str | None, content_type: str | None) -> tuple[bytes, str]:
         return b"", "exact"
     charset = charset_of(content_type) or "utf-8"
     if not raw.startswith('"') or _JSON_TYPES.fullmatch(media_type_of(content_type)):
-        return raw.encode(charset, "surrogatepass"), "rewritten"
-    return json.loads(raw).encode(charset, "surrogatepass"), "exact"
+        return _spelled(raw, charset), "rewritten"
+    return _encoded(json.loads(raw), charset), "exact"
+
+
+def _spelled(text: str, charset: str) -> bytes:
+    """JSON in a charset, with escapes for what the charset does not have."""
+    try:
+        return text.encode(charset, "surrogatepass")
+    except (LookupError, UnicodeEncodeError):
+        return _encoded(_NOT_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text), charset)
+
+
+_NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
+
+
+def _encoded(text: str, charset: str) -> bytes:
+    """A text in a charset; in UTF-8 where nobody knows the charset."""
+    try:
+        return text.encode(charset, "surrogatepass")
+    except LookupError:
+        return text.encode("utf-8", "surrogatepass")
+    except UnicodeEncodeError:
+        return text.encode(charset, "replace")
 
 
 _PARTIAL: Final = 206

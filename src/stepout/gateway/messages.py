@@ -98,13 +98,18 @@ class Response:
 
     @property
     def text(self) -> str:
-        return self.content.decode(self.encoding, "replace")
+        try:
+            return self.content.decode(self.encoding, "replace")
+        except LookupError:
+            return self.content.decode("utf-8", "replace")
 
     def json(self) -> Any:
         """The body as JSON; raises `BodyNotCarried` where there is none to read."""
         if not self.is_body_carried:
             raise BodyNotCarried(self.status_code, self.url)
-        return json.loads(self.content)
+        # Bytes are read as UTF-8, 16 or 32 alone, which JSON should be in (RFC 8259, 8.1).
+        is_unicode = self.encoding.startswith("utf")
+        return json.loads(self.content if is_unicode else self.text)
 
     def raise_for_status(self) -> Response:
         """This response, or `AnswerFailed` for 4xx and 5xx."""

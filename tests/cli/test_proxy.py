@@ -1,0 +1,99 @@
+"""`stepout proxy` as a process: its line, its authority, its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from tests.client.world import OPEN, UPSTREAMS, World, opened
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with opened() as found:
+        yield found
+
+
+def environment(directory: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(directory),
+        "AWS_ACCESS_KEY_ID": "AKIDTEST",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }
+
+
+def flags(world: World, directory: Path) -> list[str]:
+    upstreams = directory / "upstreams.toml"
+    upstreams.write_text(UPSTREAMS)
+    arn = ["--state-machine-arn", world.machine, "--endpoint-url", world.server.url]
+    return [*arn, "--upstreams", str(upstreams)]
+
+
+def refused(directory: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "stepout.cli", "proxy", *arguments],
+        env=environment(directory),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_is_serves_and_ends(world: World, tmp_path: Path, number: int) -> None:
+    world.origin.get(f"{OPEN}/x").respond(200, text="from outside")
+    arguments = [*flags(world, tmp_path), "--port", "0", "--ca-dir", str(tmp_path / "ca")]
+    with subprocess.Popen(
+        [sys.executable, "-m", "stepout.cli", "proxy", *arguments],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        words = process.stdout.readline().split()
+        certificate = tmp_path / "ca" / "ca.pem"
+        assert words[:2] == ["stepout", "proxy"]
+        assert words[3:] == [f"ca={certificate}", f"machine={world.machine}", "upstreams=4"]
+        with requests.Session() as session:
+            session.proxies = {"https": words[2]}
+            session.trust_env = False
+            session.verify = str(certificate)
+            assert session.get(f"{OPEN}/x").text == "from outside"
+        assert requests.get(f"{words[2]}/_stepout/health").status_code == 200
+        process.send_signal(number)
+        assert process.wait(20) == 0
+        assert (
+            "request method=GET host=open.example.com path=/x status=200" in process.stderr.read()
+        )
+
+
+def test_others_may_not_reach_it_unless_that_is_said(world: World, tmp_path: Path) -> None:
+    told = refused(tmp_path, *flags(world, tmp_path), "--host", "0.0.0.0", "--port", "0")
+    assert "would listen on 0.0.0.0, and whoever reaches it may call every upstream" in told
+    assert "--let-the-network-call-with-my-credentials" in told
+
+
+def test_a_port_that_is_taken_is_told(world: World, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        told = refused(tmp_path, *flags(world, tmp_path), "--port", port)
+    assert f"The proxy cannot listen on 127.0.0.1, port {port}" in told
+
+
+def test_a_key_that_others_can_read_is_refused(world: World, tmp_path: Path) -> None:
+    (tmp_path / "ca-key.pem").touch(mode=0o644)
+    told = refused(tmp_path, *flags(world, tmp_path), "--ca-dir", str(tmp_path), "--port", "0")
+    assert "readable by nobody else" in told
