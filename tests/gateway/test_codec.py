@@ -198,7 +198,7 @@ def test_a_text_comes_back_in_the_charset_that_it_names() -> None:
 
 
 def test_headers_keep_their_values_apart_and_framing_is_left_behind() -> None:
-    headers = {
+    headers: dict[str, Any] = {
         "Set_Cookie": ["a=1", "b=2"],
         "Content_Length": ["5"],
         "Transfer_Encoding": ["chunked"],
