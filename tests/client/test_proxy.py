@@ -224,6 +224,15 @@ async def test_an_error_for_head_has_no_body_either(world: World) -> None:
         assert (await client.ask("/after")).text == "after"
 
 
+async def test_what_is_no_http_after_a_head_is_answered_with_a_body(world: World) -> None:
+    async with proxying(world) as proxy, client_of(proxy) as client:
+        await client.ask("/_stepout/health", method="HEAD")
+        client.write("no http")
+        answer = await client.answer()
+    assert answer.status == 400
+    assert "no HTTP" in answer.text
+
+
 async def test_no_content_has_neither_body_nor_length(world: World) -> None:
     world.origin.delete(f"{OPEN}/gone").respond(204)
     async with tunnel(world) as client:

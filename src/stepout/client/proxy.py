@@ -293,6 +293,7 @@ class _Conversation:
     async def _next_request(self) -> h11.Request | None:
         """The next head; None where there is no more, or has not been for long."""
         limits = self.proxy.limits
+        self.is_head = False
         if not self.http.trailing_data[0]:
             try:
                 async with asyncio.timeout(limits.idle_seconds):
