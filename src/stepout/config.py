@@ -266,6 +266,13 @@ def _seconds(raw: Raw) -> float:
     return seconds
 
 
+def _time_out(raw: Raw) -> float:
+    seconds = _seconds(raw)
+    if seconds == 0:
+        raise ValueError(f"Expected seconds above 0, found {raw!r}.")
+    return seconds
+
+
 def _number(least: int, most: int) -> Read:
     def read(raw: Raw) -> int:
         try:
@@ -330,7 +337,7 @@ _READ: Final[Mapping[str, Read]] = {
     "upstreams": _path,
     "error_bodies": _boolean,
     "payload_limit": _number(PAYLOAD_LIMIT, 16_777_216),
-    "timeout": _seconds,
+    "timeout": _time_out,
     "retries": _number(0, 10),
 }
 """Field → how its value is read; the others are texts."""

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,43 @@ def test_it_says_where_it_is_serves_and_ends(world: World, tmp_path: Path, numbe
         assert (
             "request method=GET host=open.example.com path=/x status=200" in process.stderr.read()
         )
+
+
+def test_a_second_signal_does_not_wait_for_calls_in_flight(world: World, tmp_path: Path) -> None:
+    route = world.origin.get(f"{OPEN}/hang").hang()
+    arguments = [*flags(world, tmp_path), "--port", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "stepout.cli", "proxy", *arguments],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[2]
+        port = int(url.rpartition(":")[2])
+        with ThreadPoolExecutor() as pool:
+            call = pool.submit(_get, url, f"{OPEN}/hang", tmp_path / ".stepout" / "ca" / "ca.pem")
+            while not route.requests:
+                pass
+            process.send_signal(signal.SIGTERM)
+            while _is_listening(port):
+                pass
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+            assert isinstance(call.exception(20), requests.ConnectionError)
+
+
+def _get(proxy: str, url: str, ca: Path) -> None:
+    requests.get(url, proxies={"https": proxy}, verify=str(ca))
+
+
+def _is_listening(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5):
+            return True
+    except ConnectionError:
+        return False
 
 
 def test_others_may_not_reach_it_unless_that_is_said(world: World, tmp_path: Path) -> None:

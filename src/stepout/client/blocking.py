@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import ssl
+from typing import Any, Final
 
 import urllib3
+from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -21,8 +23,31 @@ from stepout.client.exchange import Answer, Send, Timeout, WireError
 
 __all__ = ["Wire"]
 
-CONNECTIONS = 64
+CONNECTIONS: Final = 64
 """Kept open at most; more are opened when they are needed and closed after use."""
+
+
+class _Connection(HTTPSConnection):
+    """Tells what breaks in TLS once it is set up from what keeps it from being set up.
+
+    urllib3 has `SSLError` for both, and only the second may be sent again.
+    """
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().request(*args, **kwargs)
+        except ssl.SSLError as error:
+            raise ProtocolError(str(error)) from None
+
+    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]  # as urllib3 has it
+        try:
+            return super().getresponse()
+        except (ssl.SSLError, SSLError) as error:
+            raise ProtocolError(str(error)) from None
+
+
+class _Pool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Connection
 
 
 class Wire:
@@ -39,8 +64,9 @@ class Wire:
         self._pool: urllib3.PoolManager = (
             urllib3.PoolManager(**options)
             if proxy is None
-            else urllib3.ProxyManager(proxy, **options)
+            else urllib3.ProxyManager(proxy.url, proxy_headers=dict(proxy.headers), **options)
         )
+        self._pool.pool_classes_by_scheme = {"http": urllib3.HTTPConnectionPool, "https": _Pool}
 
     def send(self, request: Send, timeout: Timeout) -> Answer:
         """Send a request once; raises `WireError`."""

@@ -5,28 +5,50 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from botocore.configprovider import ConfiguredEndpointProvider
-from botocore.exceptions import BotoCoreError
-from botocore.httpsession import get_cert_path
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.session import Session
 from botocore.utils import get_environ_proxies
 
 from stepout.errors import SettingsError
 from stepout.secret import Secret
 
-__all__ = ["Credentials", "Endpoint"]
+__all__ = ["Credentials", "Endpoint", "Proxy"]
 
 _ARN: Final = re.compile(
     r"arn:(?P<partition>[a-z-]+):states:(?P<region>[a-z0-9-]+):\d{12}:stateMachine:"
     r"[^\s:]{1,80}(:[^\s:]{1,80})?(#[^\s#]{1,80})?"
 )
 
-_SUFFIXES: Final[Mapping[str, str]] = {"aws-cn": "amazonaws.com.cn"}
+_SUFFIXES: Final[Mapping[str, str]] = {
+    "aws-cn": "amazonaws.com.cn",
+    "aws-eusc": "amazonaws.eu",
+    "aws-iso": "c2s.ic.gov",
+    "aws-iso-b": "sc2s.sgov.gov",
+    "aws-iso-e": "cloud.adc-e.uk",
+    "aws-iso-f": "csp.hci.ic.gov",
+}
 """Partition → its domain; amazonaws.com for the others."""
+
+
+_NO_ENDPOINT: Final = "Expected the http or https URL of an endpoint, found {}."
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy, and what it wants to be sent; its URL may hold a password."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).netloc.rpartition("@")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +83,27 @@ class Endpoint:
         self._session: Any = session or Session()
         domain = _SUFFIXES.get(match["partition"], "amazonaws.com")
         self.url = url or self._configured() or f"https://sync-states.{self.region}.{domain}/"
-        parts = urlsplit(self.url)
+        try:
+            parts = urlsplit(self.url)
+            port = parts.port
+        except ValueError:
+            raise SettingsError(_NO_ENDPOINT.format(self.url)) from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SettingsError(f"Expected the http or https URL of an endpoint, found {self.url}.")
+            raise SettingsError(_NO_ENDPOINT.format(self.url))
         self.is_tls = parts.scheme == "https"
         self.hostname = parts.hostname
-        self.port = parts.port or (443 if self.is_tls else 80)
+        self.port = port or (443 if self.is_tls else 80)
         self.path = parts.path or "/"
         # The host as it is signed and sent: without the port where it is the scheme's own.
         self.host = parts.netloc.rpartition("@")[2].lower()
         self._credentials: Any = None
 
     @property
-    def proxy(self) -> str | None:
+    def proxy(self) -> Proxy | None:
         """The proxy that the environment names for the endpoint, as boto3 would take it."""
-        found: Mapping[str, str] = get_environ_proxies(self.url)
-        return found.get("https" if self.is_tls else "http")
+        found = ProxyConfiguration(get_environ_proxies(self.url))
+        url = found.proxy_url_for(self.url)
+        return Proxy(url, found.proxy_headers_for(url)) if url else None
 
     def tls(self) -> ssl.SSLContext | None:
         """Believes what botocore believes: AWS_CA_BUNDLE, ca_bundle, else the usual authorities."""
@@ -100,7 +127,8 @@ class Endpoint:
             if self._credentials is None:
                 self._credentials = self._session.get_credentials()
             found = self._credentials and self._credentials.get_frozen_credentials()
-        except BotoCoreError as error:
+        except (BotoCoreError, ClientError, RuntimeError) as error:
+            # botocore has no class of its own for what it renewed and is expired all the same.
             raise SettingsError(f"The AWS credentials cannot be read: {error}") from None
         if not found or not found.access_key or not found.secret_key:
             raise SettingsError(
@@ -110,6 +138,8 @@ class Endpoint:
         return Credentials(found.access_key, Secret(found.secret_key), found.token)
 
     def _configured(self) -> str | None:
+        if self._session.get_config_variable("ignore_configured_endpoint_urls"):
+            return None
         try:
             found: str | None = ConfiguredEndpointProvider(
                 full_config=self._session.full_config,

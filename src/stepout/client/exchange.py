@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -30,7 +30,10 @@ __all__ = ["Answer", "Pause", "Policy", "Send", "Step", "Timeout", "Times", "Wir
 TARGET: Final = b"AWSStepFunctions.StartSyncExecution"
 CONTENT_TYPE: Final = b"application/x-amz-json-1.0"
 
-_THROTTLED: Final = ("ThrottlingException", "Throttling", "TooManyRequestsException")
+_THROTTLED: Final = (
+    *("ThrottlingException", "Throttling", "TooManyRequestsException"),
+    "KmsThrottlingException",
+)
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 
@@ -106,7 +109,7 @@ def exchange(
     times: Times,
 ) -> Generator[Step, Answer | None, Response]:
     """The steps of a call; raises the errors of `decode`."""
-    url = encoded.request.url.partition("?")[0]
+    url = encoded.url
     body = json.dumps(
         {"stateMachineArn": endpoint.machine_arn, "input": encoded.input}, ensure_ascii=False
     ).encode("utf-8", "surrogatepass")
@@ -177,11 +180,12 @@ class _Broken(_Throttled):
 def _read(answer: Answer, url: str, times: Times) -> Response:
     members = _object(answer.body)
     if answer.status == 200 and "status" in members:
-        times.execution = max(members["stopDate"] - members["startDate"], 0.0)
+        times.execution = _seconds(members)
         times.execution_arn = members.get("executionArn")
         return decode(members, url)
-    # `__type` may have a name space before a "#".
-    code = str(members.get("__type", f"HTTP {answer.status}")).rpartition("#")[2]
+    # `__type` may have a name space before a "#", and a URL after a ":" (as botocore reads it).
+    code = str(members.get("__type", f"HTTP {answer.status}"))
+    code = code.partition(":")[0].rpartition("#")[2]
     message = members.get("message", members.get("Message"))
     shown = answer.body[:200].decode("utf-8", "replace") if message is None else str(message)
     trouble = failure(code, shown, url)
@@ -190,6 +194,14 @@ def _read(answer: Answer, url: str, times: Times) -> Response:
     if answer.status >= 500:
         raise _Broken(trouble)
     raise trouble
+
+
+def _seconds(members: Mapping[str, Any]) -> float:
+    """How long the execution took; 0 where the server does not say it in numbers, as AWS does."""
+    start, stop = members.get("startDate"), members.get("stopDate")
+    if not isinstance(start, int | float) or not isinstance(stop, int | float):
+        return 0.0
+    return max(stop - start, 0.0)
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from stepout.client.exchange import (
 )
 from stepout.config import PAYLOAD_LIMIT, READ_SECONDS, load_client
 from stepout.errors import StepoutError
+from stepout.gateway.carried import is_field_value
 from stepout.gateway.codec import Encoded, encode
 from stepout.gateway.messages import Headers, Pair, Request, Response
 from stepout.gateway.upstreams import Upstreams
@@ -111,7 +112,8 @@ class _Base:
     def _encode(self, request: Request) -> Encoded:
         encoded = encode(request, self.upstreams, self.payload_limit)
         trace = os.environ.get(TRACE_VARIABLE)
-        return encoded if encoded.trace or not trace else replace(encoded, trace=trace)
+        is_usable = trace and is_field_value(trace)
+        return replace(encoded, trace=trace) if is_usable and not encoded.trace else encoded
 
     def _steps(
         self, encoded: Encoded, credentials: Any, times: Times
@@ -121,8 +123,7 @@ class _Base:
     @contextmanager
     def _observed(self, encoded: Encoded, times: Times) -> Iterator[list[Response]]:
         """Tell log, hooks and tracer of a call when it is over, however it ends."""
-        request = encoded.request
-        url = request.url.partition("?")[0]
+        request, url = encoded.request, encoded.url
         answers: list[Response] = []
         error: str | None = None
         started = time.perf_counter()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
 import h11
+from urllib3.util.wait import wait_for_read
 
 from stepout.client.endpoint import Endpoint
 from stepout.client.exchange import Answer, Send, Timeout, WireError
@@ -30,12 +30,30 @@ class _Connection:
 
     @property
     def is_usable(self) -> bool:
-        """The endpoint has not closed it since it was last used."""
-        return not (self.reader.at_eof() or self.writer.is_closing())
+        """The endpoint has neither closed it nor said anything since it was last used.
+
+        What nobody asked for, such as a 408, would be taken for the next call's answer. The event
+        loop may not have seen yet what has come to the socket: a Lambda environment stands still
+        between two invocations.
+        """
+        if self.writer.is_closing() or _has_come(self.reader):
+            return False
+        return not wait_for_read(self.writer.get_extra_info("socket"), timeout=0)
 
     def drop(self) -> None:
         """Close at once: nobody waits for TLS's farewell."""
         self.writer.transport.abort()
+
+
+def _has_come(reader: asyncio.StreamReader) -> bool:
+    """Whether a read would be over at once, by data, the end or an error."""
+    reading = reader.read(1)
+    try:
+        reading.send(None)
+    except (StopIteration, OSError):
+        return True
+    reading.close()
+    return False
 
 
 class Wire:
@@ -44,8 +62,8 @@ class Wire:
     def __init__(self, endpoint: Endpoint) -> None:
         if endpoint.proxy is not None:
             raise SettingsError(
-                f"The environment names the proxy {endpoint.proxy} for {endpoint.url}, and the "
-                "asynchronous client uses none; put the endpoint's host into NO_PROXY."
+                f"The environment names the proxy {endpoint.proxy.host} for {endpoint.url}, and "
+                "the asynchronous client uses none; put the endpoint's host into NO_PROXY."
             )
         self._endpoint = endpoint
         self._tls = endpoint.tls()
@@ -84,7 +102,9 @@ class Wire:
         return None
 
     def _give_back(self, connection: _Connection) -> None:
-        if connection.http.our_state is not h11.DONE or connection.http.their_state is not h11.DONE:
+        http = connection.http
+        is_over = http.our_state is h11.DONE and http.their_state is h11.DONE
+        if not is_over or http.trailing_data[0]:
             connection.drop()
             return
         connection.http.start_next_cycle()
@@ -104,7 +124,7 @@ class Wire:
                 )
         except TimeoutError:
             raise WireError("unsent", f"no connection within {seconds:g} seconds") from None
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, UnicodeError) as error:  # the second for a name that is no host's
             raise WireError("unsent", str(error)) from None
         return _Connection(reader, writer, h11.Connection(h11.CLIENT))
 

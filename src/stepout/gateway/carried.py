@@ -6,6 +6,7 @@ header is judged beside them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,7 +15,7 @@ from stepout.errors import NotCarried
 from stepout.gateway.messages import Headers, Pair
 from stepout.gateway.upstreams import CallerAuth
 
-__all__ = ["Carried", "carry"]
+__all__ = ["Carried", "carry", "is_field_value"]
 
 TRACE: Final = "x-amzn-trace-id"
 
@@ -53,6 +54,9 @@ _REFUSED: Final[Mapping[str, str]] = {
 
 _RESERVED_PREFIXES: Final = ("x-amz-", "x-amzn-")
 
+_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+"""What a name may be (RFC 9110, 5.6.2); a blank more would slip past the names above."""
+
 _SEPARATORS: Final[Mapping[str, str]] = {"cookie": "; "}
 """Between several values of one name; a comma for the others (RFC 9110, 5.3)."""
 
@@ -90,6 +94,13 @@ def _sort(
     sorting: _Sorting, name: str, value: str, own: str | None, caller_auth: CallerAuth
 ) -> None:
     key = name.lower()
+    if not _TOKEN.fullmatch(name):
+        raise NotCarried(f"A header cannot have the name {name!a}; nothing was sent.")
+    if not is_field_value(value):
+        raise NotCarried(
+            f"The value of the header {name} has control characters or halves of characters; "
+            "nothing was sent."
+        )
     if key == TRACE:
         sorting.trace = value
     elif key in _TRANSPORT or key.startswith(_TRANSPORT_PREFIX):
@@ -105,13 +116,15 @@ def _sort(
     elif key in _REFUSED or key.startswith(_RESERVED_PREFIXES):
         reason = _REFUSED.get(key, _NOT_TAKEN)
         raise NotCarried(f"The header {name} cannot be carried; nothing was sent: {reason}.")
-    elif not _is_field_value(value):
-        raise NotCarried(f"The value of the header {name} has control characters: {value!r}.")
     else:
         spelled, before = sorting.kept.get(key, (name, None))
         joined = value if before is None else before + _SEPARATORS.get(key, ", ") + value
         sorting.kept[key] = (spelled, joined)
 
 
-def _is_field_value(value: str) -> bool:
-    return all(character == "\t" or character >= " " for character in value) and "\x7f" not in value
+_UNWRITABLE: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+
+
+def is_field_value(value: str) -> bool:
+    """Whether a header can have this value (RFC 9110, 5.5)."""
+    return _UNWRITABLE.search(value) is None

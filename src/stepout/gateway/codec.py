@@ -14,10 +14,25 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from stepout.errors import CallFailed, CallRefused, CallTimedOut, NotCarried, TruncatedResponse
+from stepout.errors import (
+    CallFailed,
+    CallRefused,
+    CallTimedOut,
+    NotCarried,
+    TruncatedResponse,
+    writable,
+)
 from stepout.gateway.carried import carry
 from stepout.gateway.explain import is_refusal, is_time_out, words
-from stepout.gateway.messages import Headers, Pair, Request, Response, charset_of, media_type_of
+from stepout.gateway.messages import (
+    Headers,
+    Pair,
+    Request,
+    Response,
+    charset_of,
+    codec_of,
+    media_type_of,
+)
 from stepout.gateway.upstreams import METHODS, Upstream, Upstreams
 
 __all__ = ["PAYLOAD_LIMIT", "Encoded", "decode", "encode"]
@@ -33,6 +48,8 @@ class Encoded:
     """A request on its way."""
 
     request: Request
+    url: str
+    """As the machine gets it, without query and fragment, which a log should not have."""
     input: str
     """The execution's input, a JSON text."""
     upstream: str | None
@@ -70,7 +87,7 @@ def encode(
         ensure_ascii=False,
         separators=(",", ":"),
     )
-    size = len(text.encode("utf-8", "surrogatepass"))
+    size = len(text.encode())
     if size > payload_limit:
         raise NotCarried(
             f"The request has {size:,} bytes with its headers, and {payload_limit:,} is the most "
@@ -78,19 +95,22 @@ def encode(
             "the data over by another way (S3, say)."
         )
     name = None if upstream is None else upstream.name
-    return Encoded(request, text, name, carried.dropped, carried.trace)
+    return Encoded(request, url, text, name, carried.dropped, carried.trace)
 
 
 def _url(text: str) -> tuple[str, str]:
     """A URL as the machine compares it, and its query; the fragment is the caller's own."""
+    shown = _shown(text)
     try:
+        text.encode()
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise NotCarried(f"'{text}' is no URL; nothing was sent: {error}.") from None
+        why = "it has half a character" if isinstance(error, UnicodeError) else error
+        raise NotCarried(f"'{shown}' is no URL; nothing was sent: {why}.") from None
     if parts.scheme != "https":
         raise NotCarried(
-            f"'{text}' does not begin with https://, and an HTTP Task calls nothing else; nothing "
+            f"'{shown}' does not begin with https://, and an HTTP Task calls nothing else; nothing "
             "was sent."
         )
     if "@" in parts.netloc:
@@ -100,19 +120,26 @@ def _url(text: str) -> tuple[str, str]:
         )
     host = parts.hostname or ""
     if not host or not host.isascii() or ":" in host:
-        raise NotCarried(f"'{text}' has no host name in ASCII; nothing was sent.")
+        raise NotCarried(f"'{shown}' has no host name in ASCII; nothing was sent.")
     path = quote(parts.path or "/", safe=_PATH_SAFE)
     if any(piece in path.lower() for piece in _LEAVING):
         raise NotCarried(
-            f"The path of '{text}' has dot segments or backslashes, which may lead out of its "
+            f"The path of '{shown}' has dot segments or backslashes, which may lead out of its "
             "upstream; nothing was sent. Write the path that is meant."
         )
     shown_port = "" if port in (None, 443) else f":{port}"
     return f"https://{host.lower()}{shown_port}{path}", parts.query
 
 
+def _shown(url: str) -> str:
+    """A URL for a message, without what may be secret: user, query, fragment."""
+    before = re.split(r"[?#]", writable(url), maxsplit=1)[0]
+    return _USER.sub("", before)
+
+
+_USER: Final = re.compile(r"(?<=//)[^/]*@")
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=~"
-_LEAVING: Final = ("/..", "%2e", "%5c", "\\")
+_LEAVING: Final = ("/..", "%2f..", "%2e", "%5c", "\\")
 """What the machine refuses, too; see `definition`."""
 
 
@@ -146,7 +173,7 @@ def _body(request: Request) -> str:
     try:
         text = request.body.decode("utf-8")
         # What goes out is UTF-8; another charset is true of it only where both spell the same.
-        if text.encode(charset, "strict") == request.body:
+        if text.encode(codec_of(charset), "strict") == request.body:
             return text
     except (LookupError, ValueError):
         pass
@@ -167,16 +194,22 @@ def decode(answer: Mapping[str, Json], url: str) -> Response:
     """
     if answer["status"] != "SUCCEEDED":
         raise failure(answer.get("error") or "", answer.get("cause"), url)
-    members = dict(_members(answer["output"]))
+    output: str = answer.get("output", "")
+    try:
+        return _read(dict(_members(output)), url)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        # Whatever another machine puts out; a Task's own output has always the same shape.
+        raise CallFailed(
+            f"The machine's output is no answer of an HTTP Task: {str(output)[:200]}. Does the "
+            "ARN name a gateway machine?",
+            "Gateway.UnknownOutput",
+        ) from None
+
+
+def _read(members: Mapping[str, str], url: str) -> Response:
     if "StatusCode" in members:
         return _response(members, url)
-    if "Error" in members:
-        return _error_response(members, url)
-    raise CallFailed(
-        f"The machine's output is no answer of an HTTP Task: {answer['output'][:200]}. Does the "
-        "ARN name a gateway machine?",
-        "Gateway.UnknownOutput",
-    )
+    return _error_response(members, url)
 
 
 def failure(error: str, cause: str | None, url: str) -> CallRefused | CallFailed:
@@ -265,7 +298,7 @@ def _content(raw: str | None, content_type: str | None) -> tuple[bytes, str]:
 def _spelled(text: str, charset: str) -> bytes:
     """JSON in a charset, with escapes for what the charset does not have."""
     try:
-        return text.encode(charset, "surrogatepass")
+        return text.encode(codec_of(charset), "surrogatepass")
     except (LookupError, UnicodeEncodeError):
         return _encoded(_NOT_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text), charset)
 
@@ -276,7 +309,7 @@ _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 def _encoded(text: str, charset: str) -> bytes:
     """A text in a charset; in UTF-8 where nobody knows the charset."""
     try:
-        return text.encode(charset, "surrogatepass")
+        return text.encode(codec_of(charset), "surrogatepass")
     except LookupError:
         return text.encode("utf-8", "surrogatepass")
     except UnicodeEncodeError:
@@ -284,7 +317,7 @@ def _encoded(text: str, charset: str) -> bytes:
 
 
 _PARTIAL: Final = 206
-_RANGE: Final = re.compile(r"bytes 0-(\d+)/(\d+|\*)")
+_RANGE: Final = re.compile(r"bytes 0-([0-9]{1,18})/([0-9]{1,18}|\*)")
 _LAST_ASKED: Final = 262_144
 """An HTTP Task asks for `bytes=0-262144`."""
 
@@ -299,7 +332,7 @@ def _is_whole(content_range: str) -> bool:
 
 # --- JSON as it stands ----------------------------------------------------------------------------
 
-_PIECE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]|[^\s"\[\]{},:]+', re.DOTALL)
+_PIECE: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]|[^\s"\[\]{},:]++', re.DOTALL)
 
 
 def _members(text: str) -> Iterator[tuple[str, str]]:

@@ -51,8 +51,14 @@ _REPEATED: Final = [
 _UNSENT: Final = ["Events.ConnectionResource.ConcurrentModification"]
 """Raised before anything is sent, so that every request may be repeated."""
 
-_LEAVES: Final = ("*/..*", "*%2e*", "*%2E*", "*%5c*", "*%5C*", "*\\\\*", "*?*", "*#*")
-"""Patterns of URLs that may lead out of a prefix; the query has a member of its own."""
+_LEAVES: Final = (
+    *("*/..*", "*%2f..*", "*%2F..*", "*%2e*", "*%2E*", "*%5c*", "*%5C*", "*\\\\*"),
+    *("*\t*", "*\n*", "*\r*"),
+    *("*?*", "*#*"),
+)
+"""Patterns of URLs that may lead out of a prefix; the query has a member of its own.
+
+Parsers that follow the URL Standard drop tabs and line breaks, so that dots come together."""
 
 
 def gateway_machine(upstreams: Upstreams, connections: Mapping[str, str]) -> Json:

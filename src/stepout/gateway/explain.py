@@ -48,13 +48,14 @@ _ADVICE: Final = (
     ),
     _advice(
         r"UnrecognizedClientException|InvalidSignatureException|IncompleteSignature.*"
-        r"|MissingAuthenticationToken.*|ExpiredToken.*|InvalidClientTokenId",
+        r"|MissingAuthenticationToken.*|ExpiredToken.*|InvalidClientTokenId|NotAuthorized"
+        r"|RequestExpired|SignatureDoesNotMatch",
         "The caller's AWS credentials were not accepted. Are they those of the account and not "
         "expired, and is this machine's clock right?",
         is_refused=True,
     ),
     _advice(
-        r"StateMachineDoesNotExist",
+        r"StateMachine(DoesNotExist|Deleting)",
         "There is no such machine. Is the ARN right, and its region?",
         is_refused=True,
     ),
@@ -64,7 +65,22 @@ _ADVICE: Final = (
         is_refused=True,
     ),
     _advice(
-        r"Throttling.*|TooManyRequestsException",
+        r"Kms(AccessDenied|InvalidState)Exception",
+        "The machine is encrypted with a key that this caller may not use, or that is not in "
+        "use. Allow kms:Decrypt and kms:GenerateDataKey on it.",
+        is_refused=True,
+    ),
+    _advice(
+        r"UnknownOperation(Exception)?",
+        "The endpoint does not know StartSyncExecution. Is it that of sync-states?",
+        is_refused=True,
+    ),
+    _advice(
+        r"HTTP \d{3}",
+        "What answered is not Step Functions: a proxy between, a firewall, another server?",
+    ),
+    _advice(
+        r"(Kms)?Throttling.*|TooManyRequestsException",
         "The service takes no more calls at this rate. Call less often, or ask AWS for more.",
         is_refused=True,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ class Response:
     @property
     def text(self) -> str:
         try:
-            return self.content.decode(self.encoding, "replace")
+            return self.content.decode(codec_of(self.encoding), "replace")
         except LookupError:
             return self.content.decode("utf-8", "replace")
 
@@ -128,9 +129,26 @@ def charset_of(content_type: str | None) -> str | None:
     return message.get_content_charset()
 
 
+def codec_of(charset: str) -> str:
+    """The name under which Python knows a charset; raises `LookupError` where it does not, and for
+    what is no charset of a text: some of those fail, or take time, by the text."""
+    try:
+        name = codecs.lookup(charset).name
+    except ValueError:  # a NUL in it
+        raise LookupError(charset) from None
+    if name.replace("_", "-") in _PYTHONS_OWN:
+        raise LookupError(charset)
+    return name
+
+
 def media_type_of(content_type: str | None) -> str:
     """The type of a Content-Type, in lower case, without its parameters."""
     return (content_type or "").partition(";")[0].strip().lower()
 
 
 _CONTENT_TYPE: Final = "Content-Type"
+
+_PYTHONS_OWN: Final = frozenset(
+    {"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape"}
+)
+"""Codecs for Python's own use (its documentation, Python Specific Encodings)."""

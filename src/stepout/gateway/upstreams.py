@@ -30,6 +30,9 @@ METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD")
 IDEMPOTENT: Final = frozenset({"GET", "PUT", "DELETE", "OPTIONS", "HEAD"})
 """What may be sent twice (RFC 9110, 9.2.2)."""
 
+OWN_STATES: Final = frozenset({"Answer", "Failed", "Outcome", "Route"})
+"""States of the gateway machine that an upstream's Task would replace if it had their name."""
+
 MAX_RETRIES: Final = 5
 MAX_SECONDS: Final = 60
 """An HTTP Task ends after 60 seconds (developer guide)."""
@@ -194,6 +197,8 @@ def _upstream(name: str, value: Json, problems: list[str]) -> Upstream | None:
             f"{at}: expected a name of letters, digits, '-' and '_' that begins with a letter, "
             f"48 at most, found '{name}'."
         )
+    if name in OWN_STATES:
+        problems.append(f"{at}: a state of the gateway machine has this name; choose another.")
     values = _fields(at, value, _UPSTREAM, problems)
     auth = values.get("auth", "none")
     if isinstance(value, dict):
@@ -288,6 +293,8 @@ def _prefix_url(raw: Json) -> str:
         port = parts.port
     except ValueError as error:
         raise ValueError(f"expected a URL {example}, found '{url}': {error}.") from None
+    if port == 0:
+        raise ValueError(f"expected a port from 1 to 65535, found '{url}'.")
     if parts.scheme != "https":
         raise ValueError(f"expected a URL that begins with https://, found '{url}'.")
     if parts.query or parts.fragment or "@" in parts.netloc or "?" in url or "#" in url:
@@ -300,7 +307,7 @@ def _prefix_url(raw: Json) -> str:
         raise ValueError(
             f"'{url}' would also let through what begins like it; end it with a slash: '{url}/'."
         )
-    if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):
+    if not _PATH.fullmatch(path) or "/./" in path or "/.." in path:
         raise ValueError(f"expected a path of plain names, found '{url}'.")
     shown_port = "" if port in (None, 443) else f":{port}"
     return f"https://{host}{shown_port}{path}"
@@ -309,8 +316,11 @@ def _prefix_url(raw: Json) -> str:
 def _token_url(raw: Json) -> str:
     url = _text(raw)
     parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or parts.fragment:
+    # The port is looked at, too: it raises where it is none.
+    if parts.scheme != "https" or not parts.hostname or parts.port == 0 or url != url.strip():
         raise ValueError(f"expected an https URL, found '{url}'.")
+    if "@" in parts.netloc or parts.fragment:
+        raise ValueError(f"expected a URL without user and fragment, found '{url}'.")
     return url
 
 
