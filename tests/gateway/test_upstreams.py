@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from itertools import permutations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stepout.errors import SettingsError, UnknownUpstream
+from stepout.gateway.codec import encode
 from stepout.gateway.connections import connection_request
-from stepout.gateway.upstreams import METHODS, Source, Upstreams
+from stepout.gateway.definition import gateway_machine
+from stepout.gateway.messages import Request
+from stepout.gateway.upstreams import METHODS, OWN_STATES, Source, Upstreams
 
 
 def one(**settings: str) -> Upstreams:
@@ -198,3 +205,219 @@ def test_the_connection_of_each_kind(
     assert (request["Name"], request["AuthorizationType"]) == ("stepout-a", kind)
     assert request["AuthParameters"] == parameters
     assert "s3" not in repr(upstream)
+
+
+# --- Hostile files --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Answer", "Failed", "Outcome", "Route"])
+def test_an_upstream_cannot_take_the_place_of_a_state(name: str) -> None:
+    """With the name of Route, its Task would stand where the requests are routed."""
+    with pytest.raises(SettingsError, match="a state of the gateway machine has this name"):
+        Upstreams.parse(f'[upstream.{name}]\nurl = "https://a.example.com/"')
+
+
+def test_every_state_of_the_machine_is_kept_from_upstreams() -> None:
+    upstreams = one(url='"https://a.example.com/"', methods='["GET"]', retries="1")
+    states = gateway_machine(upstreams, {"a": "arn"})["States"]
+    own = {name for name, state in states.items() if state["Type"] != "Task"}
+    # No name of an upstream has a blank.
+    assert {name for name in own if " " not in name} == OWN_STATES
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("https://a.example.com/..;/", "a path of plain names"),
+        ("https://a.example.com/..a/", "a path of plain names"),
+        ("https://a.example.com/./", "a path of plain names"),
+        ("https://a.example.com/a b/", "a path of plain names"),
+        ("https://a.example.com/a\\b/", "a path of plain names"),
+        ("https://a.example.com/ä/", "a path of plain names"),
+        ("https://a.example.com/?", "without user, query and fragment"),
+        ("https://a.example.com/#", "without user, query and fragment"),
+        ("https://@a.example.com/", "without user, query and fragment"),
+        ("https://a.example.com\\@b.example.com/", "without user, query and fragment"),
+        ("https://a.example.com\\.b.example.com/", "a host name"),
+        ("https://a.example.com%2fb/", "a host name"),
+        ("https://a_b.example.com/", "a host name"),
+        ("https://a..example.com/", "a host name"),
+        ("https://-a.example.com/", "a host name"),
+        ("https://1.2.3.4/", "a host name"),
+        ("https://0x7f.1/", "a host name"),
+        ("https://a.example.c/", "a host name"),
+        (f"https://{'a' * 64}.example.com/", "a host name"),
+        (f"https://{'a.' * 130}example.com/", "a host name"),
+        ("https://a.example.com:0/", "a port from 1 to 65535"),
+        ("https://a.example.com:65536/", "expected a URL"),
+        ("https://[::1", "expected a URL"),
+        ("//a.example.com/", "begins with https://"),
+        ("https:a.example.com/", "a host name"),
+        ("javascript:https://a.example.com/", "begins with https://"),
+        (f"https://a.example.com/{'a' * 2_048}/", "expected a text"),
+    ],
+)  # fmt: skip
+def test_a_hostile_prefix_is_refused(url: str, message: str) -> None:
+    assert message in problem_of(url=f"'{url}'")
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("HTTPS://a.example.com/", "https://a.example.com/"),
+        ("https://a.example.com:", "https://a.example.com/"),
+        ("https://a.example.com:443", "https://a.example.com/"),
+        ("https://a.example.com:8443/v1/", "https://a.example.com:8443/v1/"),
+        ("https://xn--bcher-kva.example/", "https://xn--bcher-kva.example/"),
+        ("https://localhost/", "https://localhost/"),
+        ("https://a.example.com/~me/a:b/x.y/", "https://a.example.com/~me/a:b/x.y/"),
+    ],
+)
+def test_a_prefix_is_kept_in_one_spelling(url: str, kept: str) -> None:
+    assert one(url=f'"{url}"').items[0].url == kept
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S", "Z"]), max_size=30))
+def test_every_prefix_that_is_taken_is_closed(tail: str) -> None:
+    text = f"[upstream.a]\nurl = {json.dumps('https://a.example.com' + tail)}"
+    try:
+        (upstream,) = Upstreams.parse(text)
+    except SettingsError:
+        return
+    host = upstream.url.split("/")[2]
+    assert upstream.url.startswith("https://")
+    assert upstream.url.endswith("/")
+    assert not set("*?#@\\% ") & set(upstream.url)
+    # The client takes what lies below it, or else nobody could.
+    encoded = encode(Request("GET", f"{upstream.url}x"), Upstreams((upstream,)))
+    assert encoded.url == f"{upstream.url}x"
+    assert host.startswith("a.example.com")
+
+
+@pytest.mark.parametrize(
+    "token_url",
+    [
+        "http://t.example.com/",
+        "https:///token",
+        "https://me:pw@t.example.com/",
+        "https://t.example.com:x/",
+        "https://t.example.com:0/",
+        "https://[::1/",
+        " https://t.example.com/",
+        "https://t.example.com/#x",
+        "",
+    ],
+)
+def test_a_token_url_is_an_https_url(token_url: str) -> None:
+    oauth = {"auth": '"oauth"', "client_id": '"id"'}
+    assert problem_of(**oauth, token_url=f"'{token_url}'").startswith("token_url: expected ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"methods": '["GET", 1]'}, "expected a list of GET, POST"),
+        ({"methods": '"GET"'}, "expected a list of GET, POST"),
+        ({"methods": "[[]]"}, "expected a list of GET, POST"),
+        ({"auth": "[]"}, "expected one of none, api-key"),
+        ({"auth": '"oauth"', "client_id": '"x"'}, "'token_url' is missing."),
+        ({"auth": '"basic"', "username": '""'}, "expected a text"),
+        ({"auth": '"basic"', "username": '"a\\tb"'}, "expected a text"),
+        ({"auth": '"api-key"', "header": '"X-Key\\r\\nX: y"'}, "expected a header's name"),
+        ({"auth": '"api-key"', "header": '""'}, "expected a header's name"),
+        ({"auth": '"api-key"', "prefix": '"Bearer \\n"'}, "expected a text"),
+        ({"scope": '"r"'}, "'scope' does not go with auth = \"none\"."),
+        ({"secret": '{ env = "A" }'}, "'secret' does not go with auth = \"none\"."),
+        ({"auth": '"api-key"', "secret": "{ env = 1 }"}, "say where it is"),
+        ({"auth": '"api-key"', "secret": '{ env = "" }'}, "say where it is"),
+        ({"auth": '"api-key"', "secret": "{}"}, "say where it is"),
+        ({"retries": "-1"}, "expected a whole number from 0 to 5"),
+        ({"retries": "1.0"}, "expected a whole number from 0 to 5"),
+        ({"timeout": "61"}, "expected a whole number from 1 to 60"),
+        ({"caller_auth": "true"}, "expected one of refuse, drop"),
+    ],
+)  # fmt: skip
+def test_a_setting_of_another_kind_is_refused(settings: dict[str, str], message: str) -> None:
+    assert message in problem_of(**settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[gateway]\nmachine = "a b"', r"[gateway]: machine: expected a name of a state machine"),
+        ("[gateway]\npassthrough = 1", r"[gateway]: passthrough: expected true or false, found 1."),
+        ("gateway = 1", r"[gateway]: expected a table, found 1."),
+        ("[gateway]\nmachines = 1", "there is no setting 'machines'; there are: machine"),
+        ('[upstream."9a"]\nurl = "https://b.example.com/"', "that begins with a letter"),
+        ('[upstream."a.b"]\nurl = "https://b.example.com/"', "letters, digits, '-' and '_'"),
+        (f'[upstream.{"a" * 49}]\nurl = "https://b.example.com/"', "48 at most"),
+    ],
+)
+def test_what_stands_beside_an_upstream_is_read_as_strictly(text: str, message: str) -> None:
+    given = f'{text}\n[upstream.good]\nurl = "https://a.example.com/"\n'
+    with pytest.raises(SettingsError) as caught:
+        Upstreams.parse(given)
+    (line,) = str(caught.value).splitlines()
+    assert message in line
+
+
+def test_the_settings_of_the_gateway_are_taken() -> None:
+    found = Upstreams.parse(
+        '[gateway]\nmachine = "out"\npassthrough = true\n[upstream.a]\nurl = "https://a.example.com"'
+    )
+    assert (found.machine, found.has_passthrough) == ("out", True)
+
+
+def test_problems_of_all_upstreams_are_told_with_their_places() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Upstreams.parse(
+            'other = 1\n[gateway]\nmachine = ""\n[upstream.a]\nretries = 9\ntimeout = 0\n'
+            '[upstream.b]\nurl = "https://b.example.com"\nauth = "basic"\nscope = "x"\n',
+            "it",
+        )
+    assert [line.split(" expected")[0].split(" found")[0] for line in str(caught.value).splitlines()] == [
+        "it:",
+        "it: [gateway]: machine:",
+        "it: [upstream.a]: retries:",
+        "it: [upstream.a]: timeout:",
+        "it: [upstream.a]: 'url' is missing.",
+        "it: [upstream.b]: 'username' is missing.",
+        "it: [upstream.b]: 'scope' does not go with auth = \"basic\".",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[upstream", b"\x00"])
+def test_a_file_that_is_no_toml_is_told(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "upstreams.toml"
+    file.write_bytes(content)
+    with pytest.raises(SettingsError, match="upstreams.toml"):
+        Upstreams.load(file)
+    with pytest.raises(SettingsError, match="cannot be read"):
+        Upstreams.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['key = "sk_live_4711"', 'secret = { key = "sk_live_4711" }', 'secret = ["sk_live_4711"]',
+     'secret = { env = "A", value = "sk_live_4711" }', 'password = "sk_live_4711"', 'api_key = "sk_live_4711'],
+)  # fmt: skip
+def test_a_secret_in_a_wrong_place_is_not_shown(line: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Upstreams.parse(f'[upstream.a]\nurl = "https://a.example.com/"\nauth = "api-key"\n{line}\n')
+    assert "4711" not in str(caught.value)
+
+
+def test_a_secret_stays_hidden_in_whatever_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk_live_4711\n")
+    secret = Source("file", str(tmp_path / "key")).read({})
+    assert "4711" not in f"{secret} {secret!r} {secret:>30} {[secret]}"
+
+
+def test_an_upstream_below_another_has_its_own_requests_whatever_the_order_of_the_file() -> None:
+    urls = ["https://a.example.com/", "https://a.example.com/b/c/", "https://a.example.com/b/"]
+    for order in permutations(urls):
+        text = "".join(f'[upstream.u{url.count("/")}]\nurl = "{url}"\n' for url in order)
+        found = Upstreams.parse(text)
+        assert found.names == ("u5", "u4", "u3")
+        assert found.route("https://a.example.com/b/c/d").name == "u5"
+        assert found.route("https://a.example.com/b/cd").name == "u4"
