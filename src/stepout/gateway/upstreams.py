@@ -315,12 +315,16 @@ def _prefix_url(raw: Json) -> str:
 
 def _token_url(raw: Json) -> str:
     url = _text(raw)
-    parts = urlsplit(url)
-    # The port is looked at, too: it raises where it is none.
-    if parts.scheme != "https" or not parts.hostname or parts.port == 0 or url != url.strip():
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme == "https" and parts.hostname and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good or url != url.strip():
         raise ValueError(f"expected an https URL, found '{url}'.")
     if "@" in parts.netloc or parts.fragment:
-        raise ValueError(f"expected a URL without user and fragment, found '{url}'.")
+        # Not shown: a password may stand in it.
+        raise ValueError("expected a URL without user and fragment.")
     return url
 
 
