@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
+import tracemalloc
+from contextlib import suppress
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepout.errors import CallFailed, CallRefused, CallTimedOut, NotCarried, TruncatedResponse
+from stepout.errors import (
+    BodyNotCarried,
+    CallFailed,
+    CallRefused,
+    CallTimedOut,
+    NotCarried,
+    TruncatedResponse,
+    UnknownUpstream,
+)
 from stepout.gateway.codec import PAYLOAD_LIMIT, decode, encode
 from stepout.gateway.messages import Headers, Request, Response
 from stepout.gateway.upstreams import Upstreams
@@ -311,3 +323,326 @@ def test_any_json_body_comes_back(value: Any) -> None:
 def test_any_text_goes_out_and_comes_back(text: str) -> None:
     assert sent(body=text.encode(), Content_Type="text/plain")["body"] == text
     assert answered(result(json.dumps(text), Content_Type=["text/plain"])).text == text
+
+
+# --- URLs, attacked -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://a.example.com/x%2f..%2fy", "https://a.example.com/..;/x", "https://a.example.com/.%2E",
+     "https://a.example.com/x\\..\\y", "https://a.example.com/.\t./x", "https://a.example.com/x%5Cy",
+     "ht\ntps://a.example.com/.\r./x"],
+)  # fmt: skip
+def test_a_path_that_may_lead_out_is_refused(url: str) -> None:
+    with pytest.raises(NotCarried, match="dot segments or backslashes"):
+        sent("GET", url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://a.example.com.evil.test/", "https://a.example.com./", "https://a.example.com:444/",
+     "https://a.example.com\\.evil.test/", "https://evil.test/https://a.example.com/", "https://a.example.com%2f/",
+     "https://*.example.com/", "https://a.example.com:0/"],
+)  # fmt: skip
+def test_another_host_is_no_upstreams(url: str) -> None:
+    with pytest.raises(UnknownUpstream, match="nothing was sent"):
+        sent("GET", url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "https://", "https:///x", "https://?x", "https://[::1]/", "https://[::1", "https://a.example.com:99999/",
+     "//a.example.com/", "file:///etc/passwd", "https://a.example.com:x/", "https://\ud800/", "https://a.example.com/\ud800",
+     "https://a.example.com/?\ud800", "https:a.example.com", "javascript:alert(1)", "https://аpple.com/"],
+)  # fmt: skip
+@pytest.mark.parametrize("upstreams", [UPSTREAMS, None])
+def test_what_is_no_url_of_an_api_is_refused(url: str, upstreams: Upstreams | None) -> None:
+    with pytest.raises(NotCarried, match="nothing was sent") as caught:
+        encode(Request("GET", url), upstreams)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://me:4711@a.example.com/", "https://me:4711@a.example.com/", "https://me:4711@a.example.com:x/",
+     "https://a.example.com/..?key=4711", "https://a.example.com/..#key=4711", "http://a.example.com/?key=4711",
+     "https://ä.example.com/?key=4711", "https://b.example.com/x?key=4711", "https://b.example.com/#4711"],
+)  # fmt: skip
+def test_no_message_shows_what_may_be_secret(url: str) -> None:
+    with pytest.raises(NotCarried) as caught:
+        sent("GET", url)
+    assert "4711" not in str(caught.value)
+
+
+def test_the_url_without_query_and_fragment_is_kept_for_logs() -> None:
+    request = Request("GET", "https://A.example.com:443/a b\n?key=4711#token=4711")
+    encoded = encode(request, UPSTREAMS)
+    assert encoded.url == "https://a.example.com/a%20b"
+    assert encoded.request is request
+
+
+def test_a_query_of_control_characters_cannot_leave_its_member() -> None:
+    found = sent("GET", f"{URL}?a=1\x00&b=%0d%0aX:y&c=#frag")
+    assert (found["url"], found["query"]) == (URL, {"a": "1\x00", "b": "\r\nX:y", "c": ""})
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text(st.characters(exclude_categories=["Cs"])),
+            st.text(st.characters(exclude_categories=["Cs"])),
+        )
+    )
+)
+def test_any_query_means_the_same_on_the_other_side(pairs: list[tuple[str, str]]) -> None:
+    query = urlencode(pairs)
+    found = sent("GET", f"{URL}?{query}")["query"]
+    text = urlencode(found, quote_via=quote) if isinstance(found, dict) else found
+    assert parse_qsl(text, keep_blank_values=True) == parse_qsl(query, keep_blank_values=True)
+
+
+# --- Bodies, attacked -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/plain; charset=UTF-8", "text/plain; charset=\"utf-8\"", "text/plain;charset=utf8", "text/plain; charset=",
+     "text/plain; charset", "; charset=utf-8", "text/plain; charset=utf-8; charset=latin-1", ""],
+)  # fmt: skip
+def test_a_body_in_utf8_is_taken_however_that_is_said(content_type: str) -> None:
+    assert sent(body="ä€😀".encode(), Content_Type=content_type)["body"] == "ä€😀"
+
+
+@pytest.mark.parametrize(
+    "charset",
+    ["utf-16", "utf-7", "idna", "punycode", "unicode_escape", "raw-unicode-escape", "undefined", "rot13", "base64",
+     "hex", "zlib", "a%00b", "utf-8-sig", "cp037"],
+)  # fmt: skip
+def test_a_body_in_a_charset_that_spells_otherwise_is_refused(charset: str) -> None:
+    with pytest.raises(NotCarried, match="is not a text in UTF-8"):
+        sent(body=b"a+b\\n\xc3\xa4", Content_Type=f"text/plain; charset={charset}")
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf8\x88\x80\x80\x80", b"\xc3"]
+)
+def test_a_body_of_broken_utf8_is_refused(body: bytes) -> None:
+    with pytest.raises(NotCarried, match=r"of no type, \d bytes"):
+        sent(body=body)
+
+
+def test_the_size_is_that_of_the_input_with_all_its_escapes() -> None:
+    for body, size in ((b'"' * 131_000, 2), (b"\x00" * 43_000, 6), ("€".encode() * 87_000, 3)):
+        encoded = encode(Request("POST", URL, Headers(), body), UPSTREAMS)
+        assert len(encoded.input.encode()) - len(sent()["body"]) > size * 40_000
+        with pytest.raises(NotCarried, match="is the most that an execution's input may have"):
+            encode(Request("POST", URL, Headers(), body * 2), UPSTREAMS)
+
+
+def test_headers_and_query_count_as_the_body_does() -> None:
+    for request in (
+        Request("GET", URL, Headers({"X-A": "x" * PAYLOAD_LIMIT})),
+        Request("GET", f"{URL}?{'x' * PAYLOAD_LIMIT}"),
+        Request("GET", URL + "x" * PAYLOAD_LIMIT),
+    ):
+        with pytest.raises(NotCarried, match="262,144 is the most"):
+            encode(request, UPSTREAMS)
+    assert (
+        len(encode(Request("GET", URL, Headers({"X-A": "x" * 400_000})), None, 500_000).input)
+        < 500_000
+    )
+
+
+def test_without_upstreams_every_method_of_a_task_and_every_host_is_taken() -> None:
+    encoded = encode(Request("PATCH", "https://nowhere.example.com:8443/x"))
+    assert (encoded.upstream, encoded.url) == (None, "https://nowhere.example.com:8443/x")
+    with pytest.raises(NotCarried, match="An HTTP Task takes GET"):
+        encode(Request("get", URL))
+
+
+# --- Answers, attacked ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "charset", ["idna", "punycode", "unicode_escape", "undefined", "rot13", "hex", "no-such", "a\x00b", "\ud800"]
+)  # fmt: skip
+def test_an_answer_in_what_is_no_charset_is_read_as_utf8(charset: str) -> None:
+    for text in ("grüße €\\x", "x" * 100_000, ".", "..ä.."):
+        response = answered(
+            result(json.dumps(text), Content_Type=[f"text/plain; charset={charset}"])
+        )
+        assert (response.content, response.text) == (text.encode(), text)
+        response = answered(
+            result(json.dumps([text]), Content_Type=[f"application/json; charset={charset}"])
+        )
+        assert response.json() == [text]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        '{"StatusCode":"200"}',
+        '{"StatusCode":null}',
+        '{"StatusCode":2e2}',
+        '{"StatusCode":[200]}',
+        '{"StatusCode":200,"Headers":[]}',
+        '{"StatusCode":200,"Headers":null}',
+        '{"StatusCode":200,"Headers":"x"}',
+        '{"Error":5}',
+        '{"Error":null}',
+        '{"Error":["States.Http.StatusCode.404"]}',
+        '{"Error":"States.Http.StatusCode.404","Cause":5}',
+        '{"Error":"States.Http.StatusCode.404","Cause":"{\\"StatusCode\\":true}"}',
+        '{"Error":' + "[" * 100_000 + "]" * 100_000 + "}",
+        "",
+        "{",
+        "not JSON",
+        '{"a"}',
+    ],
+)
+def test_a_broken_output_of_another_machine_is_told_and_nothing_else_is_raised(output: str) -> None:
+    with pytest.raises(CallFailed, match="Does the ARN name a gateway machine") as caught:
+        answered(output)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "answer", [{}, {"output": None}, {"output": 5}, {"output": {"StatusCode": 200}}]
+)
+def test_an_answer_of_another_server_without_an_output_is_told(answer: dict[str, Any]) -> None:
+    with pytest.raises(CallFailed, match="Does the ARN name a gateway machine"):
+        decode({"status": "SUCCEEDED", **answer}, URL)
+
+
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "ABORTED", ""])
+def test_whatever_has_not_succeeded_has_failed(status: str) -> None:
+    with pytest.raises(CallFailed, match="The execution failed"):
+        decode({"status": status}, URL)
+
+
+def test_members_are_found_whatever_stands_around_them() -> None:
+    output = (
+        '\n{ "Other" : {"StatusCode":500,"ResponseBody":"no"} , "StatusText" : "OK",\t'
+        '"\\u0053tatusCode" :201 ,"ResponseBody"\r\n: [ 1.0 , "}]\\"{" ] ,"Headers":{"a":["1"],"A":["2"]}}\n'
+    )
+    response = answered(output)
+    assert (response.status_code, response.content) == (201, b'[ 1.0 , "}]\\"{" ]')
+    assert response.headers.get_all("a") == ["1", "2"]
+
+
+def test_the_last_of_doubled_members_counts_as_in_any_json() -> None:
+    assert (
+        answered('{"StatusCode":500,"ResponseBody":1,"StatusCode":200,"ResponseBody":2}').content
+        == b"2"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1.0", "-0", "-0.0", "1E400", "1e-400", "0.1000", "9" * 5_000, '"\\ud83d\\ude00\\u0041\\/"', '"\\ud800"', "null",
+     "false", "[ ]", '{"a":1,"a":2}', '{"":{"\\u0000":[]}}', '"' + "\\\\" * 1_000 + '"', '"\\""', '"{"'],
+)  # fmt: skip
+@pytest.mark.parametrize("content_type", ["application/json", "text/json", "application/vnd.api+json; v=1", "APPLICATION/JSON"])  # fmt: skip
+def test_json_stands_as_it_stood(text: str, content_type: str) -> None:
+    response = answered(result(text, Content_Type=[content_type]))
+    assert (response.content, response.extensions["body"]) == (text.encode(), "rewritten")
+
+
+@pytest.mark.parametrize("depth", [1_000, 100_000])
+@pytest.mark.parametrize("pair", ["[]", "{}"])
+def test_no_nesting_is_too_deep(depth: int, pair: str) -> None:
+    opening = pair[0] if pair == "[]" else '{"a":'
+    text = opening * depth + "1" + pair[1] * depth
+    response = answered(result(text, Content_Type=["application/json"]))
+    assert response.content == text.encode()
+
+
+def test_an_answer_of_many_megabytes_takes_no_more_memory_than_some_copies() -> None:
+    """Where server and client allow more than AWS does. `resource` would count other tests."""
+    text = result(json.dumps('x\\"' * 2_000_000), Content_Type=["text/plain"])
+    tracemalloc.start()
+    try:
+        response = answered(text)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(response.content) == 6_000_000
+    assert peak < 10 * len(text)
+
+
+@pytest.mark.parametrize(
+    "content_range",
+    ["", "bytes", "bytes 0-", "bytes 0-10", "bytes 0-10/", "bytes -10/11", "bytes 1-10/11", "bytes 0-10/12",
+     "bytes 0-10/10", "items 0-10/11", "bytes 0-262144/262146", "bytes 0-262144/*", f"bytes 0-{'9' * 5_000}/{'9' * 5_000}",
+     "bytes 0-٣/٤", "bytes 00-10/11, bytes 0-10/11"],
+)  # fmt: skip
+def test_a_range_that_is_not_the_whole_is_never_taken_for_it(content_range: str) -> None:
+    with pytest.raises(TruncatedResponse, match="came in part"):
+        answered(result('"x"', 206, Content_Type=["text/plain"], Content_Range=[content_range]))
+
+
+def test_a_206_in_several_parts_stays_what_it_is() -> None:
+    """Without Content-Range of its own: the parts have theirs (RFC 9110, 14.6)."""
+    response = answered(result('"--x"', 206, Content_Type=["multipart/byteranges; boundary=x"]))
+    assert (response.status_code, response.extensions.get("status")) == (206, None)
+
+
+def test_a_range_of_another_status_is_left_alone() -> None:
+    response = answered(result('"x"', 200, Content_Range=["bytes 0-3/9"]))
+    assert (response.status_code, response.headers["content-range"]) == (200, "bytes 0-3/9")
+
+
+def test_a_part_is_told_where_the_server_kept_it_too() -> None:
+    cause = result('"x"', 404, Content_Type=["text/plain"], Content_Range=["bytes 0-3/9"])
+    assert answered({"Error": "States.Http.StatusCode.404", "Cause": cause}).text == "x"
+
+
+@pytest.mark.parametrize("cause", ["Not Found", "", "{", "{}", '{"why":"x"}', "{not JSON"])
+def test_a_cause_that_is_no_kept_answer_is_the_reason(cause: str) -> None:
+    response = answered({"Error": "States.Http.StatusCode.404", "Cause": cause})
+    assert (response.status_code, response.reason, response.is_body_carried) == (404, cause, False)
+    with pytest.raises(BodyNotCarried):
+        response.json()
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.sampled_from(["utf-8", "utf-16", "utf-32", "utf-16-le"]),
+)
+def test_any_text_comes_back_in_any_unicode_charset(text: str, charset: str) -> None:
+    raw = text.encode(charset)
+    response = answered(
+        result(json.dumps(raw.decode(charset)), Content_Type=[f"text/plain; charset={charset}"])
+    )
+    assert response.content.decode(charset) == text
+
+
+@given(json_values, st.integers(0, 3), st.booleans())
+def test_any_spelling_of_json_comes_back_byte_for_byte(
+    value: Any, indent: int, is_ascii: bool
+) -> None:
+    text = json.dumps(value, indent=indent or None, ensure_ascii=is_ascii)
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:
+        return
+    response = answered(result(text, Content_Type=["application/json"]))
+    assert response.content == encoded
+
+
+@given(st.text(alphabet='{}[]":,\\ \n0aSE'))
+def test_no_output_whatever_it_is_raises_anything_else(output: str) -> None:
+    with suppress(CallFailed, CallRefused, TruncatedResponse):
+        answered(output)
+    with suppress(CallFailed, CallRefused, TruncatedResponse):
+        answered(f'{{"StatusCode":200,"Headers":{output},"ResponseBody":{output}}}')
+
+
+@given(st.text(max_size=60), st.sampled_from(["", "https://", URL, f"{URL}?"]))
+def test_no_url_whatever_it_is_raises_anything_else(tail: str, head: str) -> None:
+    with suppress(NotCarried):
+        encoded = encode(Request("GET", head + tail))
+        assert re.fullmatch(r"https://[!-~]+/[!-~]*", encoded.url)
+        assert "?" not in encoded.url
+        assert "#" not in encoded.url

@@ -359,6 +359,8 @@ def _members(text: str) -> Iterator[tuple[str, str]]:
                 key = None
         elif depth == 1:
             if key is None:
+                if not piece.startswith('"'):
+                    return
                 key = json.loads(piece)
             else:
                 yield key, piece

@@ -125,7 +125,8 @@ class Response:
 def charset_of(content_type: str | None) -> str | None:
     """The charset parameter of a Content-Type."""
     message = Message()
-    message[_CONTENT_TYPE] = content_type or ""
+    # `Message` has another class for texts that are not ASCII.
+    message[_CONTENT_TYPE] = (content_type or "").encode("ascii", "replace").decode()
     return message.get_content_charset()
 
 
