@@ -33,6 +33,13 @@ class _Connection(HTTPSConnection):
     urllib3 has `SSLError` for both, and only the second may be sent again.
     """
 
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except TimeoutError:
+            # In the handshake; urllib3 would call it a time-out of the answer.
+            raise ConnectTimeoutError(self, "no TLS in time") from None
+
     def request(self, *args: Any, **kwargs: Any) -> None:
         try:
             super().request(*args, **kwargs)

@@ -165,15 +165,19 @@ def _signed(
     return Send(signed, body)
 
 
-class _Throttled(Exception):
-    """Refused unseen: nothing was begun."""
+class _Trouble(Exception):
+    """An answer that is no end yet; `trouble` is what it comes to if it is not repeated."""
 
     def __init__(self, trouble: GatewayError) -> None:
         self.trouble = trouble
         super().__init__(str(trouble))
 
 
-class _Broken(_Throttled):
+class _Throttled(_Trouble):
+    """Refused unseen: nothing was begun."""
+
+
+class _Broken(_Trouble):
     """The service failed; nobody knows whether it had begun."""
 
 

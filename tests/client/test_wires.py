@@ -1,0 +1,565 @@
+"""Both wires against endpoints that refuse, break off, dawdle and lie."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from tests.client.raw import (
+    API,
+    FINE,
+    MACHINE,
+    PATIENCE,
+    AsyncCaller,
+    AwakeCaller,
+    Caller,
+    Outcome,
+    Peer,
+    RawServer,
+    Script,
+    answer,
+    once,
+    serving,
+    success,
+)
+
+from stepout.certificates import Authority
+from stepout.client import AsyncGateway, Gateway, Request
+from stepout.client import exchange as exchanges
+from stepout.client.exchange import Timeout
+from stepout.client.streams import Wire
+from stepout.errors import CallFailed, CallRefused, CallTimedOut, SettingsError
+from stepout.gateway.messages import Response
+
+AUTHORITY = Authority.create("tests")
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchanges, "_pause", lambda _attempts: 0.0)
+    for name in (
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(params=[Caller(), AsyncCaller(), AwakeCaller()], ids=["blocking", "async", "awake"])
+def call(request: pytest.FixtureRequest) -> Caller:
+    return cast("Caller", request.param)
+
+
+@pytest.fixture
+def _trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ca.pem").write_bytes(AUTHORITY.certificate_pem)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+
+
+def texts(outcomes: list[Outcome]) -> list[str]:
+    for outcome in outcomes:
+        if not isinstance(outcome, Response):
+            raise outcome
+    return [outcome.text for outcome in outcomes if isinstance(outcome, Response)]
+
+
+def error_of(outcomes: list[Outcome]) -> CallFailed | CallRefused:
+    (error,) = outcomes
+    assert isinstance(error, CallFailed | CallRefused), error
+    return error
+
+
+# --- No connection --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_port_where_nobody_listens_is_tried_four_times(call: Caller, method: str) -> None:
+    calls: list[Any] = []
+    url = "http://127.0.0.1:9/"
+    error = error_of(call(url, [method], hooks=[calls.append]))
+    assert (type(error), error.error) == (CallFailed, "Unreachable")
+    assert f"{url} cannot be reached (" in str(error)
+    assert "nothing was sent" in str(error)
+    assert calls[0].times.attempts == 4
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "a" * 64 + ".invalid"])
+def test_a_host_that_is_not_there_is_told(call: Caller, host: str) -> None:
+    error = error_of(call(f"http://{host}/"))
+    assert type(error) is CallFailed
+    assert host in str(error)
+
+
+# --- It breaks off --------------------------------------------------------------------------------
+
+
+def reset_at_once(peer: Peer) -> None:
+    peer.reset()
+
+
+def reset_after_the_request(peer: Peer) -> None:
+    peer.request()
+    peer.reset()
+
+
+BROKEN: dict[str, Script] = {
+    "reset after the request": reset_after_the_request,
+    "closed after the request": once(),
+    "closed in the head": once(b"HTTP/1.1 200 OK\r\nContent-Le"),
+    "closed in the body": once(FINE[:-5]),
+    "closed in a chunk": once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nabc"),
+    "closed before the last chunk": once(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    ),
+    "garbage": once(b"\x00\xffSSH-2.0-OpenSSH_9.6\r\n\r\n"),
+    "garbage for a length": once(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"),
+    "two lengths": once(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+    "garbage for a chunk": once(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nabc"),
+    "an endless head": once(b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"a" * 200_000 + b"\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_breaks_off_is_told_and_not_sent_again(call: Caller, method: str, name: str) -> None:
+    with RawServer(BROKEN[name], serving(FINE)) as server:
+        error = error_of(call(server, [method]))
+    assert type(error) is CallFailed
+    assert len(server.requests) <= 1
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("script", [reset_at_once, lambda _peer: None])
+def test_a_connection_that_ends_at_once_brings_no_call_twice(call: Caller, script: Script) -> None:
+    """It may have failed before the request went out, and may then be tried again."""
+    with RawServer(script, serving(FINE)) as server:
+        (outcome,) = call(server, ["POST"])
+    assert isinstance(outcome, CallFailed) or server.connections == 2
+    assert len(server.requests) <= 1
+
+
+@pytest.mark.parametrize("name", ["reset after the request", "closed in the body", "garbage"])
+def test_what_breaks_off_is_sent_again_where_that_is_asked_for_and_harmless(
+    call: Caller, name: str
+) -> None:
+    with RawServer(BROKEN[name], serving(FINE)) as server:
+        assert texts(call(server, ["PUT"], retries=1)) == ["fine"]
+        assert len(server.requests) == 2
+    with RawServer(BROKEN[name], serving(FINE)) as server:
+        error_of(call(server, ["POST"], retries=1))
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_failure_of_the_service_is_not_sent_again(call: Caller, method: str) -> None:
+    failing = serving(answer(b'{"__type":"InternalFailure"}', "500 Internal Server Error"))
+    with RawServer(failing) as server:
+        error = error_of(call(server, [method], retries=3))
+    assert (error.error, len(server.requests)) == ("InternalFailure", 1)
+
+
+def test_a_connection_that_broke_is_not_used_again(call: Caller) -> None:
+    with RawServer(once(FINE[:-5]), serving(FINE)) as server:
+        first, second = call(server, ["POST", "POST"])
+    assert isinstance(first, CallFailed)
+    assert texts([second]) == ["fine"]
+
+
+# --- It dawdles -----------------------------------------------------------------------------------
+
+
+def silent(peer: Peer) -> None:
+    peer.request()
+    peer.wait_for_end()
+
+
+def begun(peer: Peer) -> None:
+    peer.request()
+    peer.send(FINE[:-5])
+    peer.wait_for_end()
+
+
+@pytest.mark.parametrize("script", [silent, begun])
+def test_an_answer_that_does_not_come_is_late_and_its_connection_dropped(
+    call: Caller, script: Script
+) -> None:
+    with RawServer(script, serving(FINE)) as server:
+        late, fine = call(server, ["POST", "POST"], timeout=0.3, between=lambda: None)
+        assert type(late) is CallTimedOut
+        assert "0.3 seconds are over" in str(late)
+        assert texts([fine]) == ["fine"]
+        assert server.ended.wait(PATIENCE)
+    assert len(server.requests) == 2
+
+
+def test_an_answer_that_comes_byte_by_byte_is_an_answer(call: Caller) -> None:
+    with RawServer(serving(*[FINE[i : i + 1] for i in range(len(FINE))])) as server:
+        assert texts(call(server, ["GET"] * 2)) == ["fine"] * 2
+    assert server.connections == 1
+
+
+# --- All that an answer may be --------------------------------------------------------------------
+
+BODY = success()
+HALF = len(BODY) // 2
+CHUNKS = b"%x\r\n%b\r\n%x;ext=1\r\n%b\r\n0\r\nTrailer: x\r\n\r\n" % (HALF, BODY[:HALF], len(BODY) - HALF, BODY[HALF:])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKS),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", CHUNKS),
+        (b"HTTP/1.1 200\r\nContent-Length: %d\r\n\r\n" % len(BODY), BODY),
+    ],
+    ids=["chunks", "100 before", "no reason"],
+)  # fmt: skip
+def test_an_answer_in_any_framing_keeps_its_connection(
+    call: Caller, head: bytes, body: bytes
+) -> None:
+    with RawServer(serving(head + body)) as server:
+        assert texts(call(server, ["GET"] * 3)) == ["fine"] * 3
+    assert (server.connections, len(server.requests)) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(BODY),
+    ],
+    ids=["until the end", "1.0", "close"],
+)
+def test_an_answer_that_ends_its_connection_is_an_answer(call: Caller, head: bytes) -> None:
+    with RawServer(once(head, BODY)) as server:
+        assert texts(call(server, ["GET"] * 3)) == ["fine"] * 3
+    assert (server.connections, len(server.requests)) == (3, 3)
+
+
+def test_a_large_answer_comes_whole(call: Caller) -> None:
+    with RawServer(serving(answer(success("ä" * 10_000_000)))) as server:
+        (text,) = texts(call(server))
+    assert len(text) == 10_000_000
+
+
+def test_a_redirect_is_not_followed(call: Caller) -> None:
+    with RawServer(
+        serving(answer(b"", "307 Temporary Redirect", "Location: /elsewhere"))
+    ) as server:
+        error = error_of(call(server, ["POST"]))
+    assert (error.error, len(server.requests)) == ("HTTP 307", 1)
+
+
+@pytest.mark.parametrize("status", ["403 Forbidden", "407 Proxy Authentication Required", "502 Bad Gateway", "200 OK"])  # fmt: skip
+def test_the_page_of_a_proxy_is_told_as_one(call: Caller, status: str) -> None:
+    page = answer(b"<html><title>Blocked</title>", status, "Content-Type: text/html")
+    with RawServer(serving(page)) as server:
+        error = error_of(call(server, ["POST"]))
+    assert "What answered is not Step Functions" in str(error)
+    assert "<title>Blocked" in str(error)
+    assert len(server.requests) == 1
+
+
+# --- Connections that are kept --------------------------------------------------------------------
+
+
+def test_calls_one_after_the_other_share_a_connection(call: Caller) -> None:
+    with RawServer(serving(FINE)) as server:
+        assert texts(call(server, ["GET", "POST", "PUT", "HEAD", "DELETE"])) == ["fine"] * 5
+    assert server.connections == 1
+
+
+def reset_when_idle(peer: Peer) -> None:
+    peer.request()
+    peer.send(FINE)
+    peer.reset()
+
+
+def says_more(peer: Peer) -> None:
+    """What nobody asked for, and then the end."""
+    peer.request()
+    peer.send(FINE)
+    peer.send(answer(b"", "408 Request Timeout", "Connection: close"))
+
+
+@pytest.mark.parametrize("script", [once(FINE), reset_when_idle, says_more])
+def test_a_connection_that_was_closed_while_idle_fails_no_call(
+    call: Caller, script: Script
+) -> None:
+    with RawServer(script) as server:
+        outcomes = call(server, ["POST"] * 4, between=server.wait_until_closed)
+        assert texts(outcomes) == ["fine"] * 4
+    # Each was sent once.
+    assert (len(server.requests), server.connections) == (4, 4)
+
+
+def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next(call: Caller) -> None:
+    with RawServer(serving(FINE + answer(success("of another call")))) as server:
+        assert texts(call(server, ["POST"] * 3)) == ["fine"] * 3
+    assert len(server.requests) == 3
+
+
+def test_an_answer_that_comes_between_two_calls_is_not_taken_for_the_next(call: Caller) -> None:
+    ready, said = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(FINE)
+        ready.wait(PATIENCE)
+        peer.send(answer(success("of another call")))
+        said.set()
+        peer.wait_for_end()
+
+    def between() -> None:
+        ready.set()
+        assert said.wait(PATIENCE)
+
+    with RawServer(script, serving(FINE)) as server:
+        assert texts(call(server, ["POST"] * 2, between=between)) == ["fine"] * 2
+    assert server.connections == 2
+
+
+# --- TLS ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_trust")
+def test_calls_go_through_tls_and_keep_their_connection(call: Caller) -> None:
+    context = AUTHORITY.server_context("127.0.0.1")
+    with RawServer(serving(FINE), context=context) as server:
+        assert texts(call(server, ["GET"] * 3)) == ["fine"] * 3
+    assert server.connections == 1
+
+
+@pytest.mark.usefixtures("_trust")
+def test_a_tls_connection_that_was_closed_while_idle_fails_no_call(call: Caller) -> None:
+    context = AUTHORITY.server_context("127.0.0.1")
+    with RawServer(once(FINE), context=context) as server:
+        outcomes = call(server, ["POST"] * 3, between=server.wait_until_closed)
+        assert texts(outcomes) == ["fine"] * 3
+    assert len(server.requests) == 3
+
+
+@pytest.mark.usefixtures("_trust")
+@pytest.mark.parametrize("who", ["another name", "another authority", "no TLS", "garbage"])
+def test_an_endpoint_that_cannot_be_believed_is_sent_nothing(call: Caller, who: str) -> None:
+    context = {
+        "another name": AUTHORITY.server_context("sync-states.example.com"),
+        "another authority": Authority.create("other").server_context("127.0.0.1"),
+    }.get(who)
+    script: Script = serving(FINE)
+    if who == "garbage":
+
+        def script(peer: Peer) -> None:
+            peer.socket.recv(1)
+            peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    if who == "no TLS":
+
+        def script(peer: Peer) -> None:
+            assert b"stateMachine" not in peer.socket.recv(65_536)
+
+    with RawServer(script, context=context) as server:
+        error = error_of(call(f"https://127.0.0.1:{server.port}/", ["POST"]))
+    assert (error.error, server.requests) == ("Unreachable", [])
+    assert "nothing was sent" in str(error)
+
+
+def break_tls(peer: Peer) -> None:
+    """Send a record that cannot be deciphered."""
+    peer.request()
+    os.write(peer.socket.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
+    peer.wait_for_end()
+
+
+@pytest.mark.usefixtures("_trust")
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_tls_that_breaks_after_the_request_is_not_sent_again(call: Caller, method: str) -> None:
+    """It may have reached the API, unlike what breaks in the handshake."""
+    context = AUTHORITY.server_context("127.0.0.1")
+    with RawServer(break_tls, serving(FINE), context=context) as server:
+        error = error_of(call(server, [method]))
+    assert (error.error, len(server.requests)) == ("Broken", 1)
+
+
+@pytest.mark.usefixtures("_trust")
+def test_a_handshake_that_does_not_end_is_no_connection(call: Caller) -> None:
+    limits = Timeout(connect=0.2, read=30)
+
+    def script(peer: Peer) -> None:
+        peer.wait_for_end()
+
+    with RawServer(script) as server:
+        url = f"https://127.0.0.1:{server.port}/"
+        send = _send_async if call.is_async else _send
+        with pytest.raises(CallFailed) as caught:
+            send(url, limits)
+    assert (type(caught.value), caught.value.error) == (CallFailed, "Unreachable")
+    assert server.connections == 4
+
+
+def _send(url: str, limits: Timeout) -> Response:
+    with Gateway(MACHINE, endpoint_url=url) as gateway:
+        return gateway.send(Request("POST", API), limits)
+
+
+def _send_async(url: str, limits: Timeout) -> Response:
+    async def send() -> Response:
+        async with AsyncGateway(MACHINE, endpoint_url=url) as gateway:
+            return await gateway.send(Request("POST", API), limits)
+
+    return asyncio.run(send())
+
+
+# --- Cancelling -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+@pytest.mark.usefixtures("_trust")
+async def test_cancelling_ends_the_connection_and_leaves_nothing(is_tls: bool) -> None:
+    started = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        started.set()
+        peer.wait_for_end()
+
+    context = AUTHORITY.server_context("127.0.0.1") if is_tls else None
+    before = asyncio.all_tasks()
+    with RawServer(script, context=context) as server:
+        async with AsyncGateway(MACHINE, endpoint_url=server.url) as gateway:
+            task = asyncio.create_task(gateway.request("POST", API))
+            assert await asyncio.to_thread(started.wait, PATIENCE)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(server.ended.wait, PATIENCE)
+            assert not _wire(gateway)._idle
+    assert asyncio.all_tasks() == before
+    assert len(server.requests) == 1
+
+
+@pytest.mark.usefixtures("_trust")
+async def test_cancelling_in_the_handshake_leaves_nothing() -> None:
+    started = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.socket.recv(1)
+        started.set()
+        peer.wait_for_end()
+
+    with RawServer(script) as server:
+        url = f"https://127.0.0.1:{server.port}/"
+        async with AsyncGateway(MACHINE, endpoint_url=url) as gateway:
+            task = asyncio.create_task(gateway.request("POST", API))
+            assert await asyncio.to_thread(started.wait, PATIENCE)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.to_thread(server.ended.wait, PATIENCE)
+
+
+async def test_a_thousand_calls_cancelled_leave_no_connection() -> None:
+    with RawServer(silent) as server:
+        async with AsyncGateway(MACHINE, endpoint_url=server.url) as gateway:
+            for _ in range(50):
+                tasks = [asyncio.create_task(gateway.request("POST", API)) for _ in range(20)]
+                await asyncio.wait(tasks, timeout=0)
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            assert not _wire(gateway)._idle
+
+
+async def test_no_more_connections_are_kept_than_are_of_use() -> None:
+    with RawServer(serving(FINE)) as server:
+        async with AsyncGateway(MACHINE, endpoint_url=server.url) as gateway:
+            await asyncio.gather(*[gateway.request("GET", API) for _ in range(150)])
+            assert len(_wire(gateway)._idle) <= 64
+
+
+def _wire(gateway: AsyncGateway) -> Wire:
+    return gateway._wire
+
+
+# --- Threads --------------------------------------------------------------------------------------
+
+
+def echo(peer: Peer) -> None:
+    """Answer with the path that was asked for."""
+    while (request := peer.request()) is not None:
+        path = request.partition(b"a.example.com/")[2].partition(b'\\"')[0].decode()
+        peer.send(answer(success(path)))
+
+
+def test_threads_that_share_a_gateway_get_their_own_answers() -> None:
+    def ask(number: int) -> str:
+        return gateway.request("POST", f"https://a.example.com/{number}").text
+
+    with (
+        RawServer(echo) as server,
+        Gateway(MACHINE, endpoint_url=server.url) as gateway,
+        ThreadPoolExecutor(16) as threads,
+    ):
+        assert list(threads.map(ask, range(320))) == [str(number) for number in range(320)]
+    assert len(server.requests) == 320
+    assert server.connections <= 16
+
+
+async def test_tasks_that_share_a_gateway_get_their_own_answers() -> None:
+    with RawServer(echo) as server:
+        async with AsyncGateway(MACHINE, endpoint_url=server.url) as gateway:
+            calls = [gateway.request("POST", f"https://a.example.com/{n}") for n in range(200)]
+            answers = await asyncio.gather(*calls)
+    assert [found.text for found in answers] == [str(number) for number in range(200)]
+
+
+# --- Proxies --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spelled", ["http://me:s3cr3t@127.0.0.1:{}", "me:s3cr3t@127.0.0.1:{}"])
+def test_the_blocking_wire_goes_through_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, spelled: str
+) -> None:
+    with RawServer(serving(FINE)) as server:
+        monkeypatch.setenv("http_proxy", spelled.format(server.port))
+        assert texts(Caller()("http://sync-states.example.com/")) == ["fine"]
+    (request,) = server.requests
+    assert request.startswith(b"POST http://sync-states.example.com/ HTTP/1.1\r\n")
+    assert b"Basic bWU6czNjcjN0" in request
+
+
+def test_a_proxy_that_refuses_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing = once(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+    with RawServer(refusing) as server:
+        monkeypatch.setenv("https_proxy", f"http://me:s3cr3t@127.0.0.1:{server.port}")
+        error = error_of(Caller()("https://sync-states.example.com/", ["POST"]))
+    assert error.error == "Unreachable"
+    assert "407" in str(error)
+    assert "s3cr3t" not in str(error)
+    assert server.requests[0].startswith(b"CONNECT sync-states.example.com:443 HTTP/1.")
+    assert not any(b"stateMachine" in request for request in server.requests)
+
+
+def test_no_proxy_is_asked_where_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with RawServer(serving(FINE)) as server:
+        for caller in (Caller(), AsyncCaller()):
+            assert texts(caller(server)) == ["fine"]
+
+
+def test_the_asynchronous_wire_says_that_it_has_no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://me:s3cr3t@proxy.example.com:3128")
+    with pytest.raises(SettingsError, match=r"the proxy proxy\.example\.com:3128 for") as caught:
+        AsyncGateway(MACHINE, endpoint_url="http://sync-states.example.com/")
+    assert "NO_PROXY" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
