@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -128,7 +129,7 @@ def test_no_secret_is_sent_or_printed() -> None:
 def test_each_attempt_is_signed_anew_and_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signature is good for 15 minutes, and a call may take 5 and pause."""
     now = iter([1_700_000_000.0, 1_700_000_900.0])
-    monkeypatch.setattr(exchanges.time, "time", lambda: next(now))
+    monkeypatch.setattr(time, "time", lambda: next(now))
     played = Played(THROTTLED, FINE)
     first, second = played.sent
     assert first.body == second.body
@@ -221,7 +222,7 @@ def test_no_pause_is_longer_than_five_seconds(attempts: int) -> None:
 
 
 def test_pauses_grow_and_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchanges.random, "uniform", lambda least, most: most)
+    monkeypatch.setattr(random, "uniform", lambda least, most: most)
     played = Played(*[THROTTLED] * 9, FINE, policy=Policy(retries=9))
     assert played.pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0, 5.0]
 

@@ -373,19 +373,27 @@ def test_an_endpoint_that_cannot_be_believed_is_sent_nothing(call: Caller, who: 
     assert "nothing was sent" in str(error)
 
 
-def break_tls(peer: Peer) -> None:
-    """Send a record that cannot be deciphered."""
-    peer.request()
-    os.write(peer.socket.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
-    peer.wait_for_end()
+def breaking_tls(begun: bytes) -> Script:
+    """Begin an answer, then send a record that cannot be deciphered."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(begun)
+        os.write(peer.socket.fileno(), b"\x17\x03\x03\x00\x20" + bytes(32))
+        peer.wait_for_end()
+
+    return script
 
 
 @pytest.mark.usefixtures("_trust")
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_tls_that_breaks_after_the_request_is_not_sent_again(call: Caller, method: str) -> None:
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200", FINE[:-5]])
+def test_tls_that_breaks_after_the_request_is_not_sent_again(
+    call: Caller, method: str, begun: bytes
+) -> None:
     """It may have reached the API, unlike what breaks in the handshake."""
     context = AUTHORITY.server_context("127.0.0.1")
-    with RawServer(break_tls, serving(FINE), context=context) as server:
+    with RawServer(breaking_tls(begun), serving(FINE), context=context) as server:
         error = error_of(call(server, [method]))
     assert (error.error, len(server.requests)) == ("Broken", 1)
 

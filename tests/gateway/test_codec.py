@@ -342,8 +342,7 @@ def test_a_path_that_may_lead_out_is_refused(url: str) -> None:
 @pytest.mark.parametrize(
     "url",
     ["https://a.example.com.evil.test/", "https://a.example.com./", "https://a.example.com:444/",
-     "https://a.example.com\\.evil.test/", "https://evil.test/https://a.example.com/", "https://a.example.com%2f/",
-     "https://*.example.com/", "https://a.example.com:0/"],
+     "https://evil.test/https://a.example.com/", "https://a.example.com:0/"],
 )  # fmt: skip
 def test_another_host_is_no_upstreams(url: str) -> None:
     with pytest.raises(UnknownUpstream, match="nothing was sent"):
@@ -354,7 +353,9 @@ def test_another_host_is_no_upstreams(url: str) -> None:
     "url",
     ["", "https://", "https:///x", "https://?x", "https://[::1]/", "https://[::1", "https://a.example.com:99999/",
      "//a.example.com/", "file:///etc/passwd", "https://a.example.com:x/", "https://\ud800/", "https://a.example.com/\ud800",
-     "https://a.example.com/?\ud800", "https:a.example.com", "javascript:alert(1)", "https://аpple.com/"],
+     "https://a.example.com/?\ud800", "https:a.example.com", "javascript:alert(1)", "https://аpple.com/", "https:// /",
+     "https://a.example.com\\.evil.test/", "https://a.example.com%2f/", "https://*.example.com/", "https://a\x00b/",
+     "https://a\x1b[0m/", f"https://{'a' * 254}/", "https://a.example.com,b.example.com/"],
 )  # fmt: skip
 @pytest.mark.parametrize("upstreams", [UPSTREAMS, None])
 def test_what_is_no_url_of_an_api_is_refused(url: str, upstreams: Upstreams | None) -> None:

@@ -61,6 +61,18 @@ def test_headers_come_from_a_mapping_from_pairs_or_from_an_iterator() -> None:
     assert Headers().pairs == ()
 
 
+@pytest.mark.parametrize(
+    "pair", [("X-A", b"4711"), ("X-A", None), ("X-A", ["4711"]), ("X-A", 4711), (b"X-A", "4711")]
+)
+def test_what_is_no_text_is_no_header(pair: Any) -> None:
+    """Rather than `b'4711'` or `None` at the API."""
+    with pytest.raises(
+        TypeError, match="Expected texts as a header's name and value, found"
+    ) as caught:
+        Headers([pair])
+    assert "4711" not in str(caught.value)
+
+
 # --- Responses ------------------------------------------------------------------------------------
 
 

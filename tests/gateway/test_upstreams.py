@@ -421,3 +421,17 @@ def test_an_upstream_below_another_has_its_own_requests_whatever_the_order_of_th
         assert found.names == ("u5", "u4", "u3")
         assert found.route("https://a.example.com/b/c/d").name == "u5"
         assert found.route("https://a.example.com/b/cd").name == "u4"
+
+
+@pytest.mark.parametrize(("first", "second"), [("a-b", "a_b"), ("a", "A")])
+def test_two_names_that_lead_to_one_variable_are_told(first: str, second: str) -> None:
+    """One API would get the other's credential."""
+    tables = [
+        f'[upstream.{name}]\nurl = "https://{number}.example.com/"\nauth = "api-key"\n'
+        for number, name in (("one", first), ("two", second))
+    ]
+    with pytest.raises(SettingsError, match="would have the same secret, STEPOUT_SECRET_A"):
+        Upstreams.parse("".join(tables))
+    # Whoever says so means it.
+    tables[1] += 'secret = { env = "STEPOUT_SECRET_A" }\n'
+    assert len(Upstreams.parse("".join(tables)).items) == 2

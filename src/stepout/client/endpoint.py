@@ -138,9 +138,9 @@ class Endpoint:
         return Credentials(found.access_key, Secret(found.secret_key), found.token)
 
     def _configured(self) -> str | None:
-        if self._session.get_config_variable("ignore_configured_endpoint_urls"):
-            return None
         try:
+            if self._session.get_config_variable("ignore_configured_endpoint_urls"):
+                return None
             found: str | None = ConfiguredEndpointProvider(
                 full_config=self._session.full_config,
                 scoped_config=self._session.get_scoped_config(),

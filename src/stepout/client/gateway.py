@@ -360,7 +360,10 @@ def _with_params(url: str, params: ParamTypes | None) -> str:
     added = params if isinstance(params, str) else _urlencoded(params)
     if not added:
         return url
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url  # refused in words when it is encoded
     query = f"{parts.query}&{added}" if parts.query else added
     return urlunsplit(parts._replace(query=query))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from stepout.client.exchange import Times
 
@@ -23,7 +24,13 @@ def span(method: str, url: str, upstream: str | None) -> Iterator[Any]:
     except ModuleNotFoundError:
         yield None
         return
-    attributes = {"http.request.method": method, "url.full": url}
+    server = urlsplit(url)
+    attributes: dict[str, str | int] = {
+        "http.request.method": method,
+        "url.full": url,
+        "server.address": server.hostname or "",
+        "server.port": server.port or 443,
+    }
     if upstream is not None:
         attributes["stepout.upstream"] = upstream
     tracer = trace.get_tracer("stepout")
@@ -39,6 +46,11 @@ def conclude(found: Any, status: int | None, error: str | None, times: Times) ->
         return
     if status is not None:
         found.set_attribute("http.response.status_code", status)
+    if error is None and status is not None and status >= 400:
+        from opentelemetry.trace import StatusCode
+
+        error = str(status)
+        found.set_status(StatusCode.ERROR)
     if error is not None:
         found.set_attribute("error.type", error)
     found.set_attribute("stepout.attempts", times.attempts)

@@ -119,7 +119,7 @@ def _url(text: str) -> tuple[str, str]:
             "credential in the connection (auth in the upstreams file)."
         )
     host = parts.hostname or ""
-    if not host or not host.isascii() or ":" in host:
+    if not _HOST.fullmatch(host):
         raise NotCarried(f"'{shown}' has no host name in ASCII; nothing was sent.")
     path = quote(parts.path or "/", safe=_PATH_SAFE)
     if any(piece in path.lower() for piece in _LEAVING):
@@ -137,6 +137,7 @@ def _shown(url: str) -> str:
     return _USER.sub("", before)
 
 
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _USER: Final = re.compile(r"(?<=//)[^/]*@")
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=~"
 _LEAVING: Final = ("/..", "%2f..", "%2e", "%5c", "\\")

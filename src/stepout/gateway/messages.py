@@ -26,7 +26,7 @@ class Headers:
 
     def __init__(self, pairs: Mapping[str, str] | Iterable[Pair] = ()) -> None:
         items = pairs.items() if isinstance(pairs, Mapping) else pairs
-        self._pairs: tuple[Pair, ...] = tuple((str(name), str(value)) for name, value in items)
+        self._pairs: tuple[Pair, ...] = tuple(map(_pair, items))
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
@@ -120,6 +120,17 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response [{self.status_code} {self.reason}]>"
+
+
+def _pair(pair: tuple[object, object]) -> Pair:
+    name, value = pair
+    if isinstance(name, str) and isinstance(value, str):
+        return name, value
+    # Not shown: it may be a credential.
+    raise TypeError(
+        f"Expected texts as a header's name and value, found {type(name).__name__} and "
+        f"{type(value).__name__}."
+    )
 
 
 def charset_of(content_type: str | None) -> str | None:

@@ -171,6 +171,7 @@ def _read(tables: Mapping[str, Json], problems: list[str]) -> Upstreams:
     found = [_upstream(name, value, problems) for name, value in given.items()]
     items = [upstream for upstream in found if upstream is not None]
     problems += _doubles(items)
+    problems += _shared([item for item in items if "secret" not in given[item.name]])
     return Upstreams(
         tuple(items),
         machine=gateway.get("machine", "stepout-gateway"),
@@ -187,6 +188,20 @@ def _doubles(items: Iterable[Upstream]) -> Iterator[str]:
                 f"url, '{upstream.url}'."
             )
         seen[upstream.url] = upstream.name
+
+
+def _shared(items: Iterable[Upstream]) -> Iterator[str]:
+    """Two names that lead to one variable: one API would get the other's credential."""
+    seen: dict[Source, str] = {}
+    for upstream in items:
+        if upstream.secret is None:
+            continue
+        if upstream.secret in seen:
+            yield (
+                f"[upstream.{upstream.name}] and [upstream.{seen[upstream.secret]}] would have "
+                f"the same secret, {upstream.secret.name}; say with 'secret' where they are."
+            )
+        seen[upstream.secret] = upstream.name
 
 
 def _upstream(name: str, value: Json, problems: list[str]) -> Upstream | None:
