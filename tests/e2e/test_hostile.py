@@ -163,6 +163,23 @@ def test_nesting_is_refused_by_name(server: ServerProcess, others: Others, defin
         create(server.client("stepfunctions"), definition)
 
 
+def test_thousands_of_scopes_that_assign_are_checked_while_others_are_served(
+    server: ServerProcess, others: Others
+) -> None:
+    """Each may hold a name that one of all states before it has."""
+    states: dict[str, Any] = {}
+    for n in range(3_000):
+        branch = {"StartAt": f"B{n}", "States": {f"B{n}": {**PASS, "Assign": {f"w{n}": 1}}}}
+        states[f"P{n}"] = {"Type": "Pass", "Assign": {f"v{n}": 1}, "Next": f"Q{n}"}
+        states[f"Q{n}"] = {"Type": "Parallel", "Branches": [branch], "Next": f"P{n + 1}"}
+    definition = json.dumps({"StartAt": "P0", "States": {**states, "P3000": PASS}})
+    create(server.client("stepfunctions"), definition)
+    assert others.seconds
+    clash = definition.replace('"w2999"', '"v0"')
+    with pytest.raises(ClientError, match="Variable 'v0' is assigned in an outer scope already"):
+        create(server.client("stepfunctions"), clash)
+
+
 def test_a_choice_of_a_thousand_rules_finds_the_last_one(
     server: ServerProcess, others: Others
 ) -> None:

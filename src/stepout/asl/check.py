@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from stepout.asl import jsonata, templates
@@ -49,6 +50,7 @@ from stepout.asl.problems import (
     Problem,
 )
 from stepout.asl.queries import expression, expressions
+from stepout.asl.reach import reaching
 from stepout.asl.resources import resource_of
 from stepout.asl.values import Json, depth_of, loads
 from stepout.errors import JsonError
@@ -99,7 +101,7 @@ def check(definition: Fields, *, is_express: bool = False) -> list[Problem]:
     found = [*_schema(definition, is_express=is_express)]
     if not has_shape(found):
         return found
-    return [*found, *_graph(definition, "", is_top=True), *_shadows(definition, "", frozenset())]
+    return [*found, *_graph(definition, "", is_top=True), *_shadows(definition, "", _no_name)]
 
 
 def has_shape(problems: Sequence[Problem]) -> bool:
@@ -525,35 +527,54 @@ def _graph(graph: Fields, location: str, *, is_top: bool = False) -> Problems:
             yield Problem(MISSING_TRANSITION_TARGET, message, f"{location}/States/{name}")
 
 
-def _shadows(graph: Fields, location: str, outer: frozenset[str]) -> Problems:
+def _shadows(graph: Fields, location: str, is_outer: Callable[[str], bool]) -> Problems:
     """Names that an inner scope assigns and an outer one has (developer guide, variables).
 
     It has those that a state before the Parallel or Map assigns; what the Parallel itself assigns,
     in a Catch for one, may have the name of an inner variable (recorded on AWS).
     """
     states: dict[str, Fields] = graph["States"]
-    own = {name: {*_names_assigned(state)} for name, state in states.items()}
-    for name, names in own.items():
-        for variable in sorted(names & outer):
-            message = f"Variable '{variable}' is assigned in an outer scope already."
-            where = f"{location}/States/{name}"
-            yield Problem(DUPLICATE_VARIABLE_NAME, message, where)
+    marks: dict[str, int] = {}
+    assigning: dict[str, int] = {}
     for name, state in states.items():
-        graphs = [*_graphs(state)]
-        seen = outer.union(*_before(name, states, own)) if graphs else outer
-        for inner, _, step in graphs:
-            # The states of a distributed Map do not see the variables around it.
-            visible = frozenset() if _is_distributed(inner) else seen
-            yield from _shadows(inner, f"{location}/States/{name}/{step}", visible)
+        names = sorted({*_names_assigned(state)})
+        marks[name] = 1 << len(marks) if names else 0
+        for variable in names:
+            assigning[variable] = assigning.get(variable, 0) | marks[name]
+            if is_outer(variable):
+                message = f"Variable '{variable}' is assigned in an outer scope already."
+                where = f"{location}/States/{name}"
+                yield Problem(DUPLICATE_VARIABLE_NAME, message, where)
+    before = reaching(_edges(states), marks)
+    for name, state in states.items():
+        seen = before[name] & ~marks[name]
+        for inner, _, step in _graphs(state):
+            yield from _shadows(
+                inner,
+                f"{location}/States/{name}/{step}",
+                _no_name
+                # The states of a distributed Map do not see the variables around it.
+                if _is_distributed(inner)
+                else partial(_is_seen, seen, assigning, is_outer),
+            )
 
 
-def _before(
-    name: str, states: Mapping[str, Fields], own: Mapping[str, set[str]]
-) -> Iterator[set[str]]:
-    """What the states assign from which the named one can be reached."""
-    for other, names in own.items():
-        if names and other != name and name in _reached(other, states):
-            yield names
+def _is_seen(
+    seen: int, assigning: Mapping[str, int], is_outer: Callable[[str], bool], variable: str
+) -> bool:
+    """Whether one of the states that are `seen` assigns a variable, or a scope further out has."""
+    return bool(assigning.get(variable, 0) & seen) or is_outer(variable)
+
+
+def _no_name(_variable: str) -> bool:
+    return False
+
+
+def _edges(states: Mapping[str, Fields]) -> dict[str, list[str]]:
+    return {
+        name: [target for _, target in _targets(state, "") if target in states]
+        for name, state in states.items()
+    }
 
 
 def _names_assigned(state: Fields) -> Iterator[str]:
