@@ -154,6 +154,15 @@ def test_a_variable_is_seen_whatever_else_has_its_name(text: str, value: Json) -
     assert evaluate(text, SOURCE, x=1, count=42, ä={"b": 9}) == value
 
 
+def test_few_sets_of_variables_are_kept_compiled() -> None:
+    names = [f"v{index}" for index in range(8)]
+    query = jsonata.compile("[" + ", ".join(f"${name}" for name in names) + "]")
+    for chosen in range(2 ** len(names)):
+        given_names = {name: 1 for index, name in enumerate(names) if chosen >> index & 1}
+        assert query.evaluate(Roots({}, **given_names), Around()) == [1] * len(given_names)
+    assert len(query._compiled) <= 16
+
+
 @pytest.mark.parametrize("text", ["$sum", "$uuid", "function($x){ $x }"])
 def test_a_function_is_no_value(text: str) -> None:
     assert fails(text) == (None, "returned an unsupported result type.")

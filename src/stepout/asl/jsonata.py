@@ -15,7 +15,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from time import perf_counter
 from typing import Any, Final, Protocol, TypeAlias
@@ -119,6 +119,10 @@ class Query:
     """The steps of a plain path, its root first."""
     has_range: bool
     """It holds a range that is not known to be short: the engine lays all of it out at once."""
+    _compiled: dict[tuple[tuple[str, ...], str], jlens.Expression] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    """By the variables that are assigned and what is around; mostly one."""
 
     def evaluate(self, roots: Roots, draws: Draws) -> Json | Missing:
         """The value, or MISSING for undefined; raises `QueryError`, `NeedsTime`."""
@@ -146,13 +150,23 @@ class Query:
     def _run(self, source: dict[str, Json], draws: Draws) -> Json:
         """The value, or None for null, undefined and functions."""
         if draws.allowance.is_inline:
-            expression = _wrapped(self.text, _assigned(source))
+            expression = self._expression(source)
             return expression.evaluate(source, self._bindings(draws), **_limits(draws))
         return self._run_apart(source, draws)
 
+    def _expression(self, source: dict[str, Json], around: str = "{}") -> jlens.Expression:
+        """The engine's expression for the variables that are assigned, compiled once."""
+        key = (_assigned(source), around)
+        found = self._compiled.get(key)
+        if found is None:
+            if len(self._compiled) >= _KEPT:
+                self._compiled.clear()
+            found = self._compiled[key] = _wrapped(self.text, *key)
+        return found
+
     def _run_apart(self, source: dict[str, Json], draws: Draws, around: str = "{}") -> Json:
         """Text in, text out: other threads run meanwhile."""
-        expression = _wrapped(self.text, _assigned(source), around)
+        expression = self._expression(source, around)
         bindings, limits = self._bindings(draws), _limits(draws)
         encoded = dumps(source)
         if (
@@ -302,8 +316,11 @@ def compile(text: str) -> Query:  # noqa: A001 — as in `re`, always used as `j
     )
 
 
-@lru_cache(4_096)
-def _wrapped(text: str, variables: tuple[str, ...], around: str = "{}") -> jlens.Expression:
+_KEPT: Final = 16
+"""Sets of variables for which an expression is kept; there are two to the power of its names."""
+
+
+def _wrapped(text: str, variables: tuple[str, ...], around: str) -> jlens.Expression:
     """The expression with its roots bound from the input object; there is no `$eval` on AWS.
 
     Only variables that are assigned: a name without one is a function of the engine, or undefined.
