@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stepout.config import PAYLOAD_LIMIT
 from stepout.errors import (
     BodyNotCarried,
     CallFailed,
@@ -22,7 +23,7 @@ from stepout.errors import (
     TruncatedResponse,
     UnknownUpstream,
 )
-from stepout.gateway.codec import PAYLOAD_LIMIT, decode, encode
+from stepout.gateway.codec import decode, encode
 from stepout.gateway.messages import Headers, Request, Response
 from stepout.gateway.upstreams import Upstreams
 

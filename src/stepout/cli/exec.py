@@ -24,7 +24,8 @@ from stepout.certificates import Authority
 from stepout.cli.client_options import client_options, read_settings
 from stepout.cli.event_loop import new_event_loop
 from stepout.cli.proxied import bypassed, variables
-from stepout.cli.proxy import AUTHORITY, gateway_of, log_to_stderr
+from stepout.cli.proxy import AUTHORITY, log_to_stderr
+from stepout.client.gateway import AsyncGateway
 from stepout.client.proxy import Proxy
 from stepout.config import ClientSettings
 from stepout.errors import SettingsError
@@ -67,7 +68,7 @@ def command(*, is_logging: bool, file: Path | None, program: Sequence[str], **fl
 
 async def _run(program: Sequence[str], settings: ClientSettings) -> int:
     authority = Authority.create(AUTHORITY)
-    async with gateway_of(settings) as gateway:
+    async with AsyncGateway.of(settings) as gateway:
         proxy = Proxy(gateway, authority)
         await proxy.start()
         try:

@@ -13,7 +13,6 @@ import click
 from stepout.cli.batch import Batch
 from stepout.cli.client_options import client_options, read_settings
 from stepout.client import Gateway, Headers, Request, Response
-from stepout.config import ClientSettings
 
 __all__ = ["command"]
 
@@ -55,25 +54,14 @@ def command(
     if source is not None:
         if output is None:
             raise click.UsageError("--input needs --output, the file of the results.")
-        with _gateway(settings) as gateway:
+        with Gateway.of(settings) as gateway:
             sys.exit(Batch(gateway, source, output, concurrency).run())
     request = _request(url or "", method, headers, data)
-    with _gateway(settings) as gateway:
+    with Gateway.of(settings) as gateway:
         response = gateway.send(request)
     with _opened(output) as target:
         _print(response, target, is_whole=include)
     sys.exit(fail and not response.ok)
-
-
-def _gateway(settings: ClientSettings) -> Gateway:
-    return Gateway(
-        settings.state_machine_arn,
-        upstreams=settings.upstreams,
-        endpoint_url=settings.endpoint_url,
-        timeout=settings.timeout,
-        retries=settings.retries,
-        payload_limit=settings.payload_limit,
-    )
 
 
 def _request(url: str, method: str | None, headers: tuple[str, ...], data: str | None) -> Request:

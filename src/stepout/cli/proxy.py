@@ -7,7 +7,6 @@ import logging
 import signal
 import sys
 import time
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,17 +20,12 @@ from stepout.client.proxy import Proxy
 from stepout.config import ClientSettings, is_loopback
 from stepout.errors import SettingsError
 
-__all__ = ["AUTHORITY", "command", "gateway_of", "log_to_stderr"]
+__all__ = ["AUTHORITY", "command", "log_to_stderr"]
 
 AUTHORITY: Final = "stepout proxy"
 """The common name of the authority; people find it in their key stores by it."""
 
 DRAIN_SECONDS: Final = 30.0
-
-
-def gateway_of(settings: ClientSettings) -> AsyncGateway:
-    """The gateway of settings; to be made on the event loop."""
-    return AsyncGateway(**{field.name: getattr(settings, field.name) for field in fields(settings)})
 
 
 def log_to_stderr(level: int) -> None:
@@ -99,7 +93,7 @@ def _home() -> Path:
 
 
 async def _serve(settings: ClientSettings, host: str, port: int, ca_dir: Path) -> None:
-    async with gateway_of(settings) as gateway:
+    async with AsyncGateway.of(settings) as gateway:
         proxy = Proxy(gateway, Authority.kept_in(ca_dir, AUTHORITY))
         try:
             await proxy.start(host, port)

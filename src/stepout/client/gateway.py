@@ -27,7 +27,7 @@ from stepout.client.exchange import (
     WireError,
     exchange,
 )
-from stepout.config import PAYLOAD_LIMIT, READ_SECONDS, load_client
+from stepout.config import PAYLOAD_LIMIT, READ_SECONDS, ClientSettings, load_client
 from stepout.errors import StepoutError
 from stepout.gateway.carried import is_field_value
 from stepout.gateway.codec import Encoded, encode
@@ -105,8 +105,12 @@ class _Base:
         `options` are those of the constructor and come first. Raises `SettingsError`.
         """
         arn = options.pop("state_machine_arn", None)
-        found = load_client({"state_machine_arn": arn}, os.environ, file)
-        given = {setting.name: getattr(found, setting.name) for setting in fields(found)}
+        return cls.of(load_client({"state_machine_arn": arn}, os.environ, file), **options)
+
+    @classmethod
+    def of(cls, settings: ClientSettings, **options: Any) -> Self:
+        """A gateway as settings have it; `options` come first. Raises `SettingsError`."""
+        given = {setting.name: getattr(settings, setting.name) for setting in fields(settings)}
         return cls(**{**given, **options})
 
     def _encode(self, request: Request) -> Encoded:

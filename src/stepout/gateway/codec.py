@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from stepout.config import PAYLOAD_LIMIT
 from stepout.errors import (
     CallFailed,
     CallRefused,
@@ -35,10 +36,7 @@ from stepout.gateway.messages import (
 )
 from stepout.gateway.upstreams import METHODS, Upstream, Upstreams
 
-__all__ = ["PAYLOAD_LIMIT", "Encoded", "decode", "encode"]
-
-PAYLOAD_LIMIT: Final = 262_144
-"""Bytes of UTF-8 of an execution's input and output (AWS service quotas)."""
+__all__ = ["Encoded", "decode", "encode"]
 
 Json = Any
 
