@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,8 @@ class Server:
             running.client("stepfunctions").create_state_machine(…)
 
     `tasks` are functions that stand for Tasks, by the name of a state or the ARN of a resource:
-    they take the Task's arguments and give its result, or raise `stepout.TaskFailed`. Further
+    they take the Task's arguments and give its result, or raise `stepout.TaskFailed`. `sockets`
+    are further listening sockets to serve, such as one made inside a network namespace. Further
     settings are those of `stepout.config.ServerSettings`.
     """
 
@@ -39,11 +41,13 @@ class Server:
         *,
         origin: Origin | None = None,
         tasks: Mapping[str, TaskFunction] | None = None,
+        sockets: Sequence[socket.socket] = (),
         **settings: Any,
     ) -> None:
         self._settings = replace(ServerSettings(port=0, drain_seconds=5), **settings)
         self._origin = origin
         self._tasks = tasks
+        self._sockets = sockets
         self._resources = ExitStack()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="stepout-server", daemon=True)
@@ -109,7 +113,11 @@ class Server:
             certificate = self._certificate(self._origin)
             settings = replace(settings, egress_ca=(*settings.egress_ca, certificate))
         started = server.Server(
-            settings, connect_to=connect_to, functions=self._tasks, environ=os.environ
+            settings,
+            connect_to=connect_to,
+            sockets=self._sockets,
+            functions=self._tasks,
+            environ=os.environ,
         )
         await started.start()
         return started
