@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stepout import config
-from stepout.config import ServerSettings, is_loopback, load, load_identities, parse_connect
+from stepout.config import ServerSettings, is_loopback, load, parse_connect
 from stepout.errors import SettingsError
 
 
@@ -65,8 +65,10 @@ def test_lists_come_repeated_separated_or_as_arrays(elsewhere: Path) -> None:
         ({"egress_connect": ("a:1=b:2",)}, "--egress-connect: Expected HOST:PORT=ADDRESS:PORT"),
         ({"egress_connect": ("1=2",)}, "--egress-connect: Expected HOST:PORT=ADDRESS:PORT"),
         ({"tls_cert": "c.pem"}, "--tls-cert and --tls-key belong together"),
-        ({"host": "0.0.0.0"}, "which others can reach: that needs --tls-cert and --tls-key."),
+        ({"host": "0.0.0.0"}, "which others can reach: that needs --tls-cert and --tls-key, or"),
         ({"host": "::"}, "that needs --identities"),
+        ({"host": "::", "open": "true"}, "--open lets anybody in; it is for loopback"),
+        ({"open": "false"}, "--closed needs --identities"),
         ({"host": "example.com", "egress_connect": ("a:1=127.0.0.1:2",)}, "on loopback only"),
     ],
 )
@@ -131,30 +133,17 @@ def test_connect_entries_name_a_host_and_an_address() -> None:
     }
 
 
-def test_identities_are_read_and_their_secrets_hidden(elsewhere: Path) -> None:
-    file = elsewhere / "users.toml"
-    file.write_text('[user.ann]\naccess_key_id = "AKID"\nsecret_access_key = "sesame"\n')
-    (ann,) = load_identities(file)
-    assert (ann.name, ann.access_key_id, ann.secret.reveal()) == ("ann", "AKID", "sesame")
-    assert "sesame" not in repr(ann)
-
-
 @pytest.mark.parametrize(
-    "text",
+    ("flags", "is_open"),
     [
-        "[user",
-        "user = 1",
-        "[user]\nann = 1",
-        "[user.ann]\n",
-        '[user.ann]\naccess_key_id = 5\nsecret_access_key = "sesame"',
-        '[user.ann]\naccess_key_id = "a"\nsecret_access_key = ["sesame"]',
+        ({}, True),
+        ({"identities": "users.toml"}, False),
+        ({"identities": "users.toml", "open": "true"}, True),
+        ({"host": "0.0.0.0", "insecure_network": "true"}, True),
+        ({"host": "0.0.0.0", "insecure_network": "true", "identities": "users.toml"}, False),
     ],
 )
-def test_a_file_of_identities_that_is_none_is_told_without_secrets(
-    elsewhere: Path, text: str
+def test_unknown_keys_are_let_in_where_there_are_no_identities(
+    flags: dict[str, Any], is_open: bool
 ) -> None:
-    file = elsewhere / "users.toml"
-    file.write_text(text)
-    with pytest.raises(SettingsError, match="to hold users as") as caught:
-        load_identities(file)
-    assert "sesame" not in str(caught.value)
+    assert load(flags, {}).server.is_open is is_open

@@ -16,20 +16,17 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
 
 from stepout.errors import SettingsError
-from stepout.secret import Secret
 
 __all__ = [
     "FILE",
     "PAYLOAD_LIMIT",
     "READ_SECONDS",
     "ClientSettings",
-    "Identity",
     "ServerSettings",
     "Settings",
     "is_loopback",
     "load",
     "load_client",
-    "load_identities",
     "parse_connect",
 ]
 
@@ -81,7 +78,18 @@ class ServerSettings:
     """PEM file of the server's private key."""
 
     identities: Path | None = None
-    """TOML file of the access keys that the server knows."""
+    """TOML file of users, roles and policies. With it, only known keys are let in, and everything
+    that they and the machines do is held against their policies."""
+
+    open: bool | None = None
+    """Let unknown access keys in, too, to do everything; so it is where there are no identities."""
+
+    insecure_network: bool = False
+    """Serve an address that others reach although there is no TLS, or no identities."""
+
+    audit: str | None = None
+    """File that gets one JSON line for each request: who, what, allowed or not and why; `-`:
+    standard output."""
 
     mock: Path | None = None
     """MockConfigFile of Step Functions Local: what Tasks answer in test cases."""
@@ -100,6 +108,11 @@ class ServerSettings:
 
     payload_limit: int = PAYLOAD_LIMIT
     """Extension: bytes of an input or output; AWS has 262,144."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether unknown access keys are let in."""
+        return self.identities is None if self.open is None else self.open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,15 +145,6 @@ class Settings:
 
     server: ServerSettings
     origins: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A user of the server."""
-
-    name: str
-    access_key_id: str
-    secret: Secret
 
 
 # --- Reading --------------------------------------------------------------------------------------
@@ -329,6 +333,8 @@ _READ: Final[Mapping[str, Read]] = {
     "tls_cert": _path,
     "tls_key": _path,
     "identities": _path,
+    "open": _boolean,
+    "insecure_network": _boolean,
     "mock": _path,
     "egress_allow": _each(_network),
     "egress_ca": _each(_path),
@@ -346,15 +352,22 @@ _READ: Final[Mapping[str, Read]] = {
 def _contradictions(settings: ServerSettings) -> Iterable[str]:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         yield "--tls-cert and --tls-key belong together; one of them is missing."
+    if settings.open is False and settings.identities is None:
+        yield "--closed needs --identities: without a file of access keys nobody could call."
     if is_loopback(settings.host):
         return
     where = f"The server would listen on {settings.host}, which others can reach"
-    if settings.tls_cert is None:
-        yield f"{where}: that needs --tls-cert and --tls-key."
-    if settings.identities is None:
-        yield f"{where}: that needs --identities, a file of the access keys it knows."
     if settings.egress_connect:
         yield f"{where}: --egress-connect is for servers on loopback only."
+    if settings.insecure_network:
+        return
+    way_out = "or, in a network that you trust altogether, --insecure-network"
+    if settings.tls_cert is None:
+        yield f"{where}: that needs --tls-cert and --tls-key, {way_out}."
+    if settings.identities is None:
+        yield f"{where}: that needs --identities, a file of the access keys it knows, {way_out}."
+    if settings.open:
+        yield f"{where}: --open lets anybody in; it is for loopback, {way_out}."
 
 
 # --- Meaning --------------------------------------------------------------------------------------
@@ -390,27 +403,3 @@ def _parse_connect(entry: str) -> tuple[tuple[str, int], tuple[str, int]]:
             f"api.example.com:443=127.0.0.1:9443, found {entry!r}."
         ) from None
     return (match[1].lower(), _port(match[2])), (address, _port(match[4]))
-
-
-def load_identities(path: Path) -> tuple[Identity, ...]:
-    """Read a file of users: `[user.NAME]` with `access_key_id` and `secret_access_key`."""
-    try:
-        users = tomllib.loads(path.read_text("utf-8")).get("user", {})
-        return tuple(_identity(name, user) for name, user in users.items())
-    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
-        found = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
-        raise SettingsError(
-            f"Expected {path} to hold users as [user.NAME] with the texts access_key_id and "
-            f"secret_access_key, and it cannot be read: {found}."
-        ) from None
-
-
-def _identity(name: str, user: Mapping[str, Raw]) -> Identity:
-    return Identity(name, _text(user["access_key_id"]), Secret(_secret(user)))
-
-
-def _secret(user: Mapping[str, Raw]) -> str:
-    secret = user["secret_access_key"]
-    if not isinstance(secret, str) or not secret:
-        raise ValueError("secret_access_key is not a text")
-    return secret

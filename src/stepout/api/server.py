@@ -12,16 +12,20 @@ from contextlib import AsyncExitStack
 from ipaddress import ip_network
 from typing import Final
 
+from stepout.api.access import RolePermissions
 from stepout.api.app import MAX_BODY, App, Health
-from stepout.api.auth import Auth
+from stepout.api.audit import Audit
+from stepout.api.auth import Auth, root
 from stepout.api.caller import Caller
 from stepout.api.front import Front, listen
+from stepout.api.identities import Directories, Directory
 from stepout.api.metrics import Metrics
 from stepout.api.provision import provision
 from stepout.api.services import Services
+from stepout.api.sessions import Sessions
 from stepout.aws import shapes
 from stepout.aws.shapes import Service
-from stepout.config import ServerSettings, is_loopback, load_identities, parse_connect
+from stepout.config import ServerSettings, parse_connect
 from stepout.egress.http import Egress, Place
 from stepout.egress.policy import Policy
 from stepout.egress.trust import trust
@@ -44,7 +48,7 @@ from stepout.tasks.mocks import Functions, Mocks, TaskFunction
 
 __all__ = ["Server", "serve"]
 
-SERVICES: Final = ("stepfunctions", "events")
+SERVICES: Final = ("stepfunctions", "events", "sts")
 """The service models that the server answers."""
 
 
@@ -94,6 +98,7 @@ class Server:
     async def _start(self) -> None:
         settings, resources = self._settings, self._resources
         clock, journal = SystemClock(), MemoryJournal()
+        directories = self._directories()
         store = await _open_store(settings)
         resources.push_async_callback(store.close)
         egress = Egress(
@@ -110,6 +115,7 @@ class Server:
             tokens=tokens,
             payload_limit=settings.payload_limit,
             keeps_error_bodies=settings.error_bodies,
+            permissions=None if directories is None else RolePermissions(directories),
         )
         mocks = Mocks() if settings.mock is None else Mocks.load(settings.mock)
         integrations = Integrations(build(ports), stand_ins=(mocks, self._functions))
@@ -129,33 +135,53 @@ class Server:
             mocks=mocks,
             authorizer=authorizer,
             clock=clock,
+            sessions=Sessions(),
+            directories=directories,
             payload_limit=settings.payload_limit,
         )
         models = _models(settings)
         if settings.upstreams is not None:
             upstreams = Upstreams.load(settings.upstreams)
-            caller = Caller(settings.account, settings.region, "")
+            itself = root(settings.account, settings.region)
+            caller = Caller(settings.account, settings.region, "", itself)
             self.gateway_arn = await provision(services, models, caller, upstreams, self._environ)
         await self._listen(services, models, clock)
         await _resume(store, authorizer)
+
+    def _directories(self) -> Directories | None:
+        """Who is known; None where everybody may do everything."""
+        settings = self._settings
+        if settings.identities is None:
+            return None
+        return Directories(
+            Directory.load(
+                settings.identities,
+                account=settings.account,
+                region=settings.region,
+                environ=self._environ,
+            )
+        )
 
     async def _listen(
         self, services: Services, models: Mapping[str, Service], clock: SystemClock
     ) -> None:
         settings = self._settings
-        identities = load_identities(settings.identities) if settings.identities else ()
+        audit = Audit(settings.audit)
+        self._resources.callback(audit.close)
         auth = Auth(
-            {identity.access_key_id: identity.secret for identity in identities},
+            services.directories or Directories(Directory()),
+            services.sessions,
             clock,
             settings.account,
-            is_open=is_loopback(settings.host),
+            is_open=settings.is_open,
         )
         app = App(
             services,
             auth,
-            models,
+            models.values(),
             Metrics(lambda: self._express.in_flight),
             self._health,
+            audit,
             # A JSON text inside JSON doubles in the worst case that is usual.
             max_body=max(MAX_BODY, 2 * settings.payload_limit),
         )
@@ -170,10 +196,10 @@ class Server:
 
 
 def _models(settings: ServerSettings) -> dict[str, Service]:
-    """The service models by their target prefix, with the payload limit of the settings."""
+    """The service models by their signing names, with the payload limit of the settings."""
     largest = {"SensitiveData": settings.payload_limit}
     found = [shapes.load(service, largest) for service in SERVICES]
-    return {model.target_prefix: model for model in found}
+    return {model.name: model for model in found}
 
 
 async def serve(
@@ -210,7 +236,7 @@ def _on_signal(
 
 def _ready_line(settings: ServerSettings, server: Server) -> str:
     data = "in memory" if settings.data is None else str(settings.data)
-    mode = "open: any access key is let in" if is_loopback(settings.host) else "known keys only"
+    mode = "open: any access key is let in" if settings.is_open else "known keys only"
     gateway = "" if server.gateway_arn is None else f" gateway={server.gateway_arn}"
     return (
         f"stepout serves {server.url} region={settings.region} account={settings.account} "

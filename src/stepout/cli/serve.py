@@ -50,7 +50,15 @@ __all__ = ["command"]
 )
 @click.option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate chain.")
 @click.option("--tls-key", metavar="FILE", help="The private key of --tls-cert.")
-@click.option("--identities", metavar="FILE", help="The access keys that the server knows.")
+@click.option("--identities", metavar="FILE", help="Users, roles and policies; known keys only.")
+@click.option("--open/--closed", default=None, help="Whether unknown access keys are let in, too.")
+@click.option(
+    "--insecure-network",
+    is_flag=True,
+    default=None,
+    help="Serve an address that others reach, without TLS or without identities.",
+)
+@click.option("--audit", metavar="FILE|-", help="Write a JSON line for each request here.")
 @click.option("--mock", metavar="FILE", help="Answer Tasks from this MockConfigFile.")
 @click.option("--execution-log", metavar="DIR|-", help="Write the log records of executions here.")
 @click.option("--upstreams", metavar="FILE", help="Make the gateway of this upstreams file.")

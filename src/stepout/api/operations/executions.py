@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from stepout.api import faults
-from stepout.api.caller import Caller, operation
+from stepout.api.caller import Caller, of_machine, operation
 from stepout.api.ids import new_uuid
 from stepout.api.names import check_name
 from stepout.api.operations.machines import find_machine
@@ -34,7 +34,7 @@ _MAX_CAUSE: Final = 32_768
 """Characters of an answer's error and cause (service model)."""
 
 
-@operation("states", "StartSyncExecution")
+@operation("states", "StartSyncExecution", of_machine("stateMachineArn"))
 async def start_sync_execution(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
@@ -56,7 +56,7 @@ async def start_sync_execution(
     return _response(run, outcome, trace, is_metadata_only=is_metadata_only)
 
 
-@operation("states", "StartExecution")
+@operation("states", "StartExecution", of_machine("stateMachineArn"))
 async def start_execution(
     services: Services, _caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
