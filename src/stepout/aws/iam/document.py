@@ -46,6 +46,7 @@ _EFFECTS: Final = ("Allow", "Deny")
 
 _SID: Final = re.compile(r"[0-9A-Za-z]*")
 _ACTION: Final = re.compile(r"\*+|[0-9A-Za-z*?-]+:[0-9A-Za-z*?]+")
+_ANY_RESOURCE: Final = re.compile(r"\*+")
 _KEY: Final = re.compile(r"[0-9A-Za-z-]+:[^*?]+")
 
 _SEGMENTS: Final = 5
@@ -201,7 +202,8 @@ class _Reader:
             self._problem("", f"expected characters up to U+00FF, found U+{ord(foreign[0]):04X}")
 
     def _problem(self, path: str, message: str) -> None:
-        self.problems.append(PolicyProblem(path, f"{message}."))
+        end = "" if message.endswith("?") else "."
+        self.problems.append(PolicyProblem(path, f"{message}{end}"))
         if len(self.problems) >= _MOST_PROBLEMS:
             raise _Stop
 
@@ -331,7 +333,7 @@ class _Reader:
         return None
 
     def _resource(self, text: str) -> Pattern:
-        if text.strip("*") and not text.startswith("arn:"):
+        if _ANY_RESOURCE.fullmatch(text) is None and not text.startswith("arn:"):
             raise ValueError(f"expected '*' or an ARN, found '{text[:60]}'")
         pattern = Pattern.read(text, variables=self.has_variables)
         if pattern.is_open and pattern.prefix.count(":") < _SEGMENTS:
