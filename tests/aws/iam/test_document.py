@@ -185,6 +185,10 @@ def test_a_name_may_stand_once_only(text: str, path: str) -> None:
     assert found[0].startswith(f"{path}: expected each name once" if path else "expected each name")
 
 
+def test_an_id_is_a_text() -> None:
+    assert of(statement(), Id=3) == ["Id: expected a text, found the number 3."]
+
+
 @pytest.mark.parametrize("version", ["2012-10-18", "", 2012, None, True])
 def test_a_version_is_one_of_two(version: Any) -> None:
     assert problems({"Version": version, "Statement": statement()})[0].startswith(

@@ -235,6 +235,15 @@ def test_a_policy_in_the_place_of_another_kind_is_refused() -> None:
         Grants([of(Kind.SESSION, ALLOW)])
 
 
+@pytest.mark.parametrize("kind", [Kind.IDENTITY, Kind.ENDPOINT, Kind.SESSION])
+def test_only_the_policy_of_a_resource_tells_whom_it_trusts(kind: Kind) -> None:
+    wrong = of(kind, ALLOW)
+    with pytest.raises(ValueError, match="Expected the policy of a resource, found"):
+        decide_trust(wrong, request())
+    with pytest.raises(ValueError, match="Expected the policy of a resource, found"):
+        Grants([policy(ALLOW)]).decide(request(), wrong)
+
+
 def test_the_root_user_needs_no_policy_of_its_own() -> None:
     decision = Grants([]).decide(request(ROOT))
     assert decision.allowed

@@ -34,6 +34,9 @@ NOTHING = context_of({})
         ("a*bc*d", "abd", False),
         ("*ab*ab*", "abab", True),
         ("*ab*ab*", "aba", False),
+        ("a*b*b", "ab", False),
+        ("a*b*b", "abb", True),
+        ("ab*x*bc", "abc", False),
         ("a**b", "ab", True),
         ("?", "a", True),
         ("?", "", False),
@@ -86,6 +89,10 @@ def test_a_default_stands_where_there_is_no_value() -> None:
     assert pattern.matches("home/alice", NOTHING)
     assert pattern.matches("home/no*body", context_of({}, SESSION))
     assert not pattern.matches("home/nonebody", context_of({}, SESSION))
+
+
+def test_an_empty_value_is_a_value() -> None:
+    assert Pattern.read("a${x:y, 'z'}b").matches("ab", context_of({"x:y": ""}))
 
 
 def test_an_empty_default_is_a_default() -> None:

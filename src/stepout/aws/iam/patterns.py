@@ -224,16 +224,17 @@ def _between(head: str, middle: list[str], tail: str) -> Matcher:
     shortest = len(head) + len(tail)
     if not middle:
         return lambda text: len(text) >= shortest and text.startswith(head) and text.endswith(tail)
-    return partial(_holds, head, middle, tail, shortest)
+    return partial(_holds, head, middle, tail)
 
 
 def _anything(_text: str) -> bool:
     return True
 
 
-def _holds(head: str, middle: list[str], tail: str, shortest: int, text: str) -> bool:
-    if len(text) < shortest or not text.startswith(head) or not text.endswith(tail):
+def _holds(head: str, middle: list[str], tail: str, text: str) -> bool:
+    if not text.startswith(head) or not text.endswith(tail):
         return False
+    # Where beginning and end overlap nothing is found between them.
     start, stop = len(head), len(text) - len(tail)
     for wanted in middle:
         start = text.find(wanted, start, stop)
