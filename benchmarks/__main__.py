@@ -1,14 +1,15 @@
-"""One table from one run: the States Language in this process, calls over the wire, the ways of a
-program to an API."""
+"""One table from one run: the States Language and IAM policies in this process, calls over the
+wire, the ways of a program to an API."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import calls, language, ways
+from benchmarks import calls, language, policies, ways
 
 PARTS = {
     "language": lambda options: language.run(options.rounds),
+    "policies": lambda options: policies.run(options.rounds),
     "calls": calls.run,
     "ways": ways.run,
 }

@@ -5,6 +5,7 @@ from stepout.aws.iam.document import Policy, Statement
 from stepout.aws.iam.evaluation import Grants, decide_trust
 from stepout.aws.iam.kind import Kind
 from stepout.aws.iam.lint import Finding, closed_host, warnings
+from stepout.aws.iam.misses import Miss, misses
 from stepout.aws.iam.request import Principal, Request
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Finding",
     "Grants",
     "Kind",
+    "Miss",
     "Policy",
     "Principal",
     "Request",
@@ -19,5 +21,6 @@ __all__ = [
     "Statement",
     "closed_host",
     "decide_trust",
+    "misses",
     "warnings",
 ]

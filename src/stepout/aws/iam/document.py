@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias, TypeGuard
 
 from stepout.aws.iam import principals
 from stepout.aws.iam.conditions import Condition, Operator, operand, operator_of, suggestion
 from stepout.aws.iam.kind import Kind, Rules, rules_of
 from stepout.aws.iam.patterns import Pattern
-from stepout.aws.iam.principals import Principals
+from stepout.aws.iam.principals import Naming, Principals
+from stepout.aws.iam.request import Context, Principal
 from stepout.aws.iam.spelling import nearest
 from stepout.errors import PolicyError, PolicyProblem
 
@@ -46,6 +47,7 @@ _EFFECTS: Final = ("Allow", "Deny")
 
 _SID: Final = re.compile(r"[0-9A-Za-z]*")
 _ACTION: Final = re.compile(r"\*+|[0-9A-Za-z*?-]+:[0-9A-Za-z*?]+")
+_ANY_RESOURCE: Final = re.compile(r"\*+")
 _KEY: Final = re.compile(r"[0-9A-Za-z-]+:[^*?]+")
 
 _SEGMENTS: Final = 5
@@ -58,6 +60,9 @@ class Selection:
 
     patterns: tuple[Pattern, ...]
     is_negated: bool
+
+    def covers(self, text: str, context: Context) -> bool:
+        return any(each.matches(text, context) for each in self.patterns) is not self.is_negated
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,18 @@ class Statement:
         """Whether an action, in lower case, is one of its own."""
         covered = any(pattern.covers(action) for pattern in self.actions.patterns)
         return covered is not self.actions.is_negated
+
+    def is_about(self, resource: str, context: Context) -> bool:
+        return self.resources is None or self.resources.covers(resource, context)
+
+    def naming(self, principal: Principal) -> Naming | None:
+        """How it names the principal; None where it speaks of others."""
+        if self.principals is None:
+            return Naming.ITSELF
+        if self.spares:
+            # Whom NotPrincipal does not spare it speaks of as it speaks of everyone.
+            return None if self.principals.spares(principal) else Naming.ITSELF
+        return self.principals.naming(principal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +139,10 @@ class _Number(str):
     __slots__ = ()
 
 
+def _is_text(value: Json) -> TypeGuard[str]:
+    return isinstance(value, str) and not isinstance(value, _Number)
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is no value of JSON")
 
@@ -160,7 +181,7 @@ class _Reader:
         if version not in _VERSIONS:
             self._problem("Version", f"expected {_either(_VERSIONS)}, found {_shown(version)}")
         self.has_variables = version == _VERSIONS[1]
-        if not isinstance(value.get("Id", ""), str):
+        if not _is_text(value.get("Id", "")):
             self._problem("Id", f"expected a text, found {_shown(value['Id'])}")
         if "Statement" not in value:
             self._problem("Statement", "expected one statement or a list of them, found none")
@@ -201,7 +222,8 @@ class _Reader:
             self._problem("", f"expected characters up to U+00FF, found U+{ord(foreign[0]):04X}")
 
     def _problem(self, path: str, message: str) -> None:
-        self.problems.append(PolicyProblem(path, f"{message}."))
+        end = "" if message.endswith("?") else "."
+        self.problems.append(PolicyProblem(path, f"{message}{end}"))
         if len(self.problems) >= _MOST_PROBLEMS:
             raise _Stop
 
@@ -234,7 +256,7 @@ class _Reader:
     def _sid(self, path: str, item: _Object, sids: set[str]) -> str:
         sid = item.get("Sid", "")
         where = f"{path}.Sid"
-        if not isinstance(sid, str) or isinstance(sid, _Number):
+        if not _is_text(sid):
             self._problem(where, f"expected a text, found {_shown(sid)}")
             return ""
         # Only IAM restricts the characters; Sids of resources hold others in AWS's own examples.
@@ -306,7 +328,7 @@ class _Reader:
         for place, item in items:
             if is_condition and isinstance(item, bool):
                 yield place, "true" if item else "false"
-            elif isinstance(item, str) and (is_condition or not isinstance(item, _Number)):
+            elif _is_text(item) or (is_condition and isinstance(item, _Number)):
                 yield place, str(item)
             else:
                 self._problem(place, f"expected a text, found {_shown(item)}")
@@ -331,7 +353,7 @@ class _Reader:
         return None
 
     def _resource(self, text: str) -> Pattern:
-        if text.strip("*") and not text.startswith("arn:"):
+        if _ANY_RESOURCE.fullmatch(text) is None and not text.startswith("arn:"):
             raise ValueError(f"expected '*' or an ARN, found '{text[:60]}'")
         pattern = Pattern.read(text, variables=self.has_variables)
         if pattern.is_open and pattern.prefix.count(":") < _SEGMENTS:

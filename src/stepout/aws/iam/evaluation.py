@@ -23,12 +23,12 @@ from itertools import count
 from typing import Final
 
 from stepout.aws.iam.decision import Decision, Source
-from stepout.aws.iam.document import Policy, Selection, Statement
+from stepout.aws.iam.document import Policy, Statement
 from stepout.aws.iam.index import Index
 from stepout.aws.iam.kind import Kind
 from stepout.aws.iam.patterns import Pattern
 from stepout.aws.iam.principals import Naming
-from stepout.aws.iam.request import Context, Principal, Request
+from stepout.aws.iam.request import Context, Request
 
 __all__ = ["Grants", "decide_trust"]
 
@@ -38,6 +38,7 @@ _MOST_ACTIONS: Final = 256
 _RESOURCE: Final = 5
 """The place of the resource in an ARN, behind the account."""
 
+_OF_RESOURCES: Final = (Kind.TRUST, Kind.RESOURCE)
 _ANYTHING: Final = Pattern.read("*")
 _ROOT: Final = Decision(True, "root", Kind.IDENTITY)
 
@@ -53,35 +54,20 @@ class _Rule:
     def applies(self, request: Request, context: Context) -> bool:
         """Whether its principals, its exceptions and its conditions are those of the request."""
         statement = self.statement
-        if statement.principals is not None and _naming(statement, request.principal) is None:
+        if statement.principals is not None and statement.naming(request.principal) is None:
             return False
         resources = statement.resources
         if (
             resources is not None
             and resources.is_negated
-            and _is_among(resources, request.resource, context)
+            and not resources.covers(request.resource, context)
         ):
             return False
-        # A loop, not `all`: a principal may have many conditions, and a generator costs more than one.
-        for condition in statement.conditions:
+        # A generator for `all` would cost as much as a condition, and there may be thousands.
+        for condition in statement.conditions:  # noqa: SIM110
             if not condition.holds(context):
                 return False
         return True
-
-
-def _naming(statement: Statement, principal: Principal) -> Naming | None:
-    """How a statement with principals speaks of one."""
-    named = statement.principals
-    if named is None:
-        return Naming.ITSELF
-    if statement.spares:
-        # Whom NotPrincipal does not name it speaks of as it speaks of everyone.
-        return None if named.spares(principal) else Naming.ITSELF
-    return named.naming(principal)
-
-
-def _is_among(selection: Selection, text: str, context: Context) -> bool:
-    return any(pattern.matches(text, context) for pattern in selection.patterns)
 
 
 def _rules(policies: Iterable[Policy], order: Iterator[int]) -> list[_Rule]:
@@ -257,25 +243,24 @@ def _own(
     policy: Policy, request: Request, context: Context
 ) -> tuple[Decision | None, Naming | None]:
     """What a resource's own policy says, and how directly it names whom it allows."""
+    if policy.kind not in _OF_RESOURCES:
+        # One without principals would speak of everyone.
+        raise ValueError(f"Expected the policy of a resource, found {policy.name}.")
     action = request.action.lower()
     allowed: Decision | None = None
     best: Naming | None = None
     for rule in _rules([policy], count()):
-        if not (rule.statement.speaks_of(action) and _covers(rule, request, context)):
+        statement = rule.statement
+        if not (statement.speaks_of(action) and statement.is_about(request.resource, context)):
             continue
-        if not rule.statement.allows:
+        if not rule.applies(request, context):
+            continue
+        if not statement.allows:
             return rule.decision, None
-        naming = _naming(rule.statement, request.principal)
+        naming = statement.naming(request.principal)
         if naming is not None and (best is None or naming > best):
             allowed, best = rule.decision, naming
     return allowed, best
-
-
-def _covers(rule: _Rule, request: Request, context: Context) -> bool:
-    patterns = _resources(rule.statement)
-    return any(pattern.matches(request.resource, context) for pattern in patterns) and rule.applies(
-        request, context
-    )
 
 
 def _is_foreign(request: Request) -> bool:

@@ -59,7 +59,14 @@ Known: TypeAlias = str | Wild
 Part: TypeAlias = Known | Variable
 Matcher: TypeAlias = Callable[[str], bool]
 
-_TOKEN: Final = re.compile(r"\$\{(?P<inside>[^{}]*)\}|(?P<open>\$\{)|(?P<wild>[*?])")
+_VARIABLE: Final = r"\$\{(?:([^{}]*)\})?"
+_TOKENS: Final = {
+    # (wildcards, variables): what is more than text
+    (False, False): re.compile(r"(?!)"),
+    (True, False): re.compile(r"[*?]"),
+    (False, True): re.compile(_VARIABLE),
+    (True, True): re.compile(rf"{_VARIABLE}|[*?]"),
+}
 _SPECIAL: Final = frozenset("*?$")
 _NOT_IN_KEYS: Final = frozenset("*?$'\"")
 
@@ -71,20 +78,16 @@ def read(text: str, *, wildcards: bool, variables: bool) -> tuple[Part, ...]:
 
 def _parts(text: str, *, wildcards: bool, variables: bool) -> Iterator[Part]:
     end = 0
-    for found in _TOKEN.finditer(text):
-        if found["wild"]:
-            part: Part | None = Wild(found["wild"]) if wildcards else None
-        else:
-            part = _variable(found) if variables else None
-        if part is not None:
-            yield text[end : found.start()]
-            yield part
-            end = found.end()
+    for found in _TOKENS[wildcards, variables].finditer(text):
+        yield text[end : found.start()]
+        yield _variable(found) if found[0].startswith("$") else Wild(found[0])
+        end = found.end()
     yield text[end:]
 
 
 def _variable(found: re.Match[str]) -> str | Variable:
-    inside: str | None = found["inside"]
+    """The variable; of one of the three that stand for a character, the character."""
+    inside: str | None = found[1]
     if inside is not None:
         if inside in _SPECIAL:
             return inside
@@ -221,16 +224,17 @@ def _between(head: str, middle: list[str], tail: str) -> Matcher:
     shortest = len(head) + len(tail)
     if not middle:
         return lambda text: len(text) >= shortest and text.startswith(head) and text.endswith(tail)
-    return partial(_holds, head, middle, tail, shortest)
+    return partial(_holds, head, middle, tail)
 
 
 def _anything(_text: str) -> bool:
     return True
 
 
-def _holds(head: str, middle: list[str], tail: str, shortest: int, text: str) -> bool:
-    if len(text) < shortest or not text.startswith(head) or not text.endswith(tail):
+def _holds(head: str, middle: list[str], tail: str, text: str) -> bool:
+    if not text.startswith(head) or not text.endswith(tail):
         return False
+    # Where beginning and end overlap nothing is found between them.
     start, stop = len(head), len(text) - len(tail)
     for wanted in middle:
         start = text.find(wanted, start, stop)
