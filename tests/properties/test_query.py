@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import botocore.session
 import pytest
@@ -315,3 +317,23 @@ def test_whatever_names_say_a_request_is_read_or_refused_by_an_error_of_aws(
 def test_any_bytes_are_a_form_or_a_malformed_one(body: bytes) -> None:
     error = refusal(lambda: parameters(body))
     assert error is None or (error.code, error.status) == ("MalformedQueryString", 404)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=6), st.binary(max_size=9)), max_size=5))
+@settings(deadline=None)
+def test_a_form_is_read_as_the_standard_library_reads_it(pairs: list[tuple[bytes, bytes]]) -> None:
+    def quoted(raw: bytes) -> bytes:
+        """Only what must be is quoted, so that control characters and line ends go as they are."""
+        return re.sub(rb"[%&+=]", lambda found: b"%%%02x" % found[0][0], raw).replace(b" ", b"+")
+
+    form = b"&".join(quoted(name) + b"=" + quoted(value) for name, value in pairs)
+    error = refusal(lambda: parameters(form))
+    try:
+        expected = [(name.decode(), value.decode()) for name, value in pairs]
+    except UnicodeDecodeError:
+        assert error is not None
+    else:
+        assert error is None
+        assert parameters(form) == expected
+        fully = urlencode(expected).encode()
+        assert parameters(fully) == parse_qsl(fully.decode(), keep_blank_values=True) == expected
