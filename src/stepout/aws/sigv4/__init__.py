@@ -8,10 +8,9 @@ hash over it. So a verifier is safe if two things hold:
    What could make one text of two requests is refused before it is hashed: a header that is named
    and absent, names that are unsorted or repeated, a value with a line break in it.
 2. Nothing that means something stands outside the text: Host and every X-Amz- header that is there
-   must be signed. Two things need not be: the date, which is in the string to sign anyway, though
-   its header must be; and the session token, which is compared with the one that is known (AWS's
-   test suite has it signed and unsigned). User-Agent, amz-sdk-* and X-Amzn-Trace-Id change on
-   their way and mean nothing to an operation.
+   must be signed. The one exception is the session token, which need not be since it is compared
+   with the one that is known; AWS's suite has it both ways. User-Agent, amz-sdk-* and
+   X-Amzn-Trace-Id change on their way and mean nothing to an operation.
 
 `parse` finds what a request claims (`claim`), `verify` holds it against what is known
 (`verification`), `sign` and `presign` make it (`signing`); `canonical` has the text and the hash.

@@ -26,8 +26,6 @@ __all__ = [
 
 CONTENT_SHA256: Final = "x-amz-content-sha256"
 
-_SAFE: Final = "-_.~"
-
 
 def canonical_request(request: SignedRequest, claim: Claim) -> bytes:
     """The text that is hashed; the headers that the claim names must all be there."""
@@ -85,14 +83,14 @@ def _canonical_path(path: str) -> str:
             kept.append(segment)
     first = "/" if path.startswith("/") else ""
     last = "/" if path.endswith("/") and kept else ""
-    return quote(f"{first}{'/'.join(kept)}{last}".encode("latin-1"), safe=f"/{_SAFE}")
+    return quote(f"{first}{'/'.join(kept)}{last}".encode("latin-1"), safe="/")
 
 
 def _canonical_query(query: str, *, is_presigned: bool) -> str:
     if not query:
         return ""
     encoded = sorted(
-        (quote(name, safe=_SAFE), quote(value, safe=_SAFE))
+        (quote(name, safe=""), quote(value, safe=""))
         for name, value in pairs(query)
         if not (is_presigned and name == b"X-Amz-Signature")
     )

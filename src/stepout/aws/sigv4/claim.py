@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Final
@@ -104,7 +104,7 @@ def parse(request: SignedRequest) -> Claim:
     """Find a request's signature; raises `ServiceError` where there is none, or half of one."""
     if len(request.path) + len(request.query) > MAX_TARGET:
         raise faults.too_long("Path and query", MAX_TARGET)
-    headers, repeated = gathered(request.headers)
+    headers = gathered(request.headers)
     authorization = headers.get("authorization")
     found = _parameters(request.query) if request.query else []
     is_presigned = bool(found) and b"X-Amz-Algorithm" in dict(found)
@@ -116,11 +116,16 @@ def parse(request: SignedRequest) -> Claim:
         raise faults.missing()
     if len(authorization) > MAX_AUTHORIZATION:
         raise faults.too_long("Authorization header", MAX_AUTHORIZATION)
-    return _authorized(authorization, headers, is_repeated="authorization" in repeated)
+    is_repeated = len(headers) < len(request.headers) and _comes_twice(request)
+    return _authorized(authorization, headers, is_repeated=is_repeated)
 
 
 def _parameters(query: str) -> list[tuple[bytes, bytes]]:
     return [pair for pair in pairs(query) if pair[0].startswith(b"X-Amz-")]
+
+
+def _comes_twice(request: SignedRequest) -> bool:
+    return sum(name == b"authorization" for name, _ in request.headers) > 1
 
 
 def _authorized(authorization: str, headers: Mapping[str, str], *, is_repeated: bool) -> Claim:
@@ -175,9 +180,13 @@ _REGION: Final = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d{1,2}", re.ASCII)
 _CREDENTIAL_PARTS: Final = 5
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 def basic(epoch: float) -> str:
     """ISO 8601's basic format."""
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y%m%dT%H%M%SZ")
+    # `fromtimestamp` knows no time before 1970 on Windows.
+    return (_EPOCH + timedelta(seconds=epoch)).strftime("%Y%m%dT%H%M%SZ")
 
 
 @lru_cache(16)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -26,20 +26,18 @@ class SignedRequest:
     body: bytes
 
 
-def gathered(headers: Iterable[tuple[bytes, bytes]]) -> tuple[dict[str, str], Mapping[str, object]]:
-    """Values by name, repeated ones joined by commas; and the names that are repeated."""
-    values: dict[str, str] = {}
-    repeated: dict[str, list[str]] = {}
-    for raw_name, raw_value in headers:
-        name = raw_name.decode("latin-1")
-        value = raw_value.decode("latin-1").strip(_BLANKS)
-        if name in values:
-            repeated.setdefault(name, [values[name]]).append(value)
-        else:
-            values[name] = value
-    for name, several in repeated.items():
-        values[name] = ",".join(several)
-    return values, repeated
+def gathered(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Values by name; those of one name are joined by commas."""
+    values = {
+        name.decode("latin-1"): value.decode("latin-1").strip(_BLANKS) for name, value in headers
+    }
+    if len(values) < len(headers):
+        several: dict[str, list[str]] = {}
+        for name, value in headers:
+            text = value.decode("latin-1").strip(_BLANKS)
+            several.setdefault(name.decode("latin-1"), []).append(text)
+        values = {name: ",".join(texts) for name, texts in several.items()}
+    return values
 
 
 def pairs(query: str) -> list[tuple[bytes, bytes]]:

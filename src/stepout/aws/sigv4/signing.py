@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 from urllib.parse import quote
@@ -82,9 +82,9 @@ def presign(
 
 
 def _claim(
-    headers: Iterable[tuple[bytes, bytes]], credential: str, date: str, expires: str | None
+    headers: Sequence[tuple[bytes, bytes]], credential: str, date: str, expires: str | None
 ) -> Claim:
-    values, _ = gathered(headers)
+    values = gathered(headers)
     names = ";".join(sorted(values.keys() - _UNSIGNED))
     return Claim(ALGORITHM, credential, names, "", date, values, expires)
 

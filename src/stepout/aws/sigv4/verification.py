@@ -69,10 +69,13 @@ def verify(
     known = secret_of(identity.access_key_id)
     if known is None:
         raise faults.unknown_key()
-    credentials = known if isinstance(known, Credentials) else Credentials(known)
-    _check_signature(request, claim, names, credentials.secret)
+    secret = known.secret if isinstance(known, Credentials) else known
+    _check_signature(request, claim, names, secret)
     _check_payload(request, claim, allows_unsigned=allows_unsigned_payload)
-    _check_token(claim, credentials, now)
+    if isinstance(known, Credentials):
+        _check_token(claim, known, now)
+    elif claim.token is not None:
+        raise faults.unknown_key()
     return identity
 
 
@@ -80,9 +83,9 @@ def _check_time(claim: Claim, now: int, skew: int) -> None:
     then = claim.time
     lifetime = skew if claim.expires is None else _lifetime(claim.expires)
     if then < now - lifetime:
-        raise faults.expired(basic(then), basic(now - lifetime), basic(now), lifetime)
+        raise faults.expired(claim.stamp, basic(now - lifetime), basic(now), lifetime)
     if then > now + skew:
-        raise faults.not_yet(basic(then), basic(now + skew), basic(now), skew)
+        raise faults.not_yet(claim.stamp, basic(now + skew), basic(now), skew)
 
 
 _SECONDS: Final = re.compile(r"[1-9]\d{0,5}", re.ASCII)
@@ -137,11 +140,10 @@ def _check_payload(request: SignedRequest, claim: Claim, *, allows_unsigned: boo
         raise faults.bad_payload()
 
 
-def _check_token(claim: Claim, credentials: Credentials, now: float) -> None:
-    given, expected = claim.token, credentials.token
-    if (given is None) != (expected is None):
+def _check_token(claim: Claim, known: Credentials, now: float) -> None:
+    # Secrets are compared in constant time.
+    given = None if claim.token is None else Secret(claim.token)
+    if given != known.token:
         raise faults.unknown_key()
-    if given is not None and expected is not None and Secret(given) != expected:
-        raise faults.unknown_key()
-    if credentials.expires is not None and now >= credentials.expires:
+    if known.expires is not None and now >= known.expires:
         raise faults.expired_token()
