@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -205,7 +204,7 @@ class _Room:
         self._each = each or most
         self._refused = refused
         self._taken = 0
-        self._held: Counter[str] = Counter()
+        self._held: dict[str, int] = {}
 
     def enter(self, size: int = 1) -> None:
         """Take places for someone whose name is not known yet."""
@@ -217,16 +216,16 @@ class _Room:
         """Put a name to places that are taken."""
         if not size:
             return
-        held = self._held[principal]
+        held = self._held.get(principal, 0)
         free = self._most - self._taken + size
         if held + size > self._each or held >= SHARE * free:
             self._refuse(f"principal-{self._name}")
         self._held[principal] = held + size
 
     def disclaim(self, principal: str, size: int = 1) -> None:
-        self._held[principal] -= size
-        if not self._held[principal]:
-            del self._held[principal]
+        held = self._held.pop(principal, 0) - size
+        if held:
+            self._held[principal] = held
 
     def leave(self, size: int = 1) -> None:
         self._taken -= size
