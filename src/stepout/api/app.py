@@ -1,8 +1,8 @@
 """The door: a raw ASGI app that takes AWS JSON requests and answers them.
 
-A request passes these checks in AWS's order: body is JSON → the target is known → signature → types
-and constraints of the service model → the operation itself. What an operation does is in
-`api/operations/`; the shapes come from the service models.
+A request passes these checks in AWS's order: body is JSON → the target is known → signature → the
+caller's limits → types and constraints of the service model → the operation itself. What an
+operation does is in `api/operations/`; the shapes come from the service models.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from stepout.api import faults, operations
 from stepout.api.auth import Auth
 from stepout.api.caller import OPERATIONS, Caller
 from stepout.api.ids import new_uuid
+from stepout.api.limits import Limits, Visit
 from stepout.api.metrics import Metrics
+from stepout.api.repeats import Repeats, Started, key_of
 from stepout.api.services import Services
 from stepout.asl.values import Json, loads
 from stepout.aws.shapes import Service
@@ -66,8 +68,12 @@ class App:
         models: Mapping[str, Service],
         metrics: Metrics,
         health: Health,
+        limits: Limits,
+        repeats: Repeats,
         max_body: int = MAX_BODY,
     ) -> None:
+        self._limits = limits
+        self._repeats = repeats
         operations.load()
         self._max_body = max_body
         self._services = services
@@ -107,16 +113,18 @@ class App:
         model, name = self._find(target)
         content_type = _CONTENT_TYPES[model.json_version if model else "1.0"]
         label = name if model and name in model.operations else "unknown"
+        visit: Visit | None = None
         try:
+            visit = self._limits.enter()
             _check_authority(scope, named)
             request = SignedRequest(
                 method=scope["method"],
                 path=scope["raw_path"].decode("latin-1"),
                 query=scope["query_string"].decode("latin-1"),
                 headers=headers,
-                body=await _read(receive, named, self._max_body),
+                body=await _read(receive, named, self._max_body, visit),
             )
-            body = orjson.dumps(await self._call(model, name, request, named))
+            body = await self._call(model, name, request, named, visit)
             return label, _Answer(200, content_type, body)
         except ServiceError as error:
             status = error.status
@@ -128,14 +136,22 @@ class App:
             _log.exception("request failed", extra={"fields": {"operation": label}})
             body = faults.body_of(faults.INTERNAL)
             return label, _Answer(500, content_type, body, faults.INTERNAL.code)
+        finally:
+            if visit is not None:
+                visit.release()
 
     def _find(self, target: bytes | None) -> tuple[Service | None, str]:
         prefix, _, name = (target or b"").decode("latin-1").partition(".")
         return self._models.get(prefix), name
 
     async def _call(
-        self, model: Service | None, name: str, request: SignedRequest, named: Named
-    ) -> dict[str, Json]:
+        self,
+        model: Service | None,
+        name: str,
+        request: SignedRequest,
+        named: Named,
+        visit: Visit,
+    ) -> bytes:
         if request.method != "POST" or request.path != "/":
             raise ServiceError(
                 "UnknownOperationException",
@@ -146,12 +162,22 @@ class App:
         if model is None or name not in model.operations:
             target = named.get(b"x-amz-target")
             raise faults.unknown_operation(None if target is None else target.decode("latin-1"))
-        caller = self._auth.identify(request, model.name)
+        caller = _traced(self._auth.identify(request, model.name), named)
+        visit.identify(caller.access_key_id, name)
         handler = OPERATIONS.get((model.name, name))
         if handler is None:
             raise faults.not_served(f"{model.target_prefix}.{name}")
         given = model.operations[name].check(members)
-        return await handler(self._services, _traced(caller, named), given)
+
+        async def run(started: Started) -> bytes:
+            calling = replace(caller, started=started)
+            return orjson.dumps(await handler(self._services, calling, given))
+
+        key = None
+        if name in _REPEATED:
+            invocation_id = named.get(b"amz-sdk-invocation-id", b"")
+            key = key_of(caller.access_key_id, name, request.body, invocation_id)
+        return await self._repeats.answer(key, run)
 
     def _answer_health(self) -> _Answer:
         return _Answer(200, b"application/json", b'{"status":"ok"}')
@@ -171,6 +197,10 @@ _CONTENT_TYPES: Final = {
 }
 
 
+_REPEATED: Final = frozenset({"StartSyncExecution"})
+"""Operations that an SDK sends again when they take long, and that do twice what is sent twice."""
+
+
 class _Gone(Exception):
     """The client went away before its request was complete."""
 
@@ -183,8 +213,8 @@ def _check_authority(scope: Scope, named: Named) -> None:
         raise faults.bad_host(authority.decode("latin-1"), host.decode("latin-1"))
 
 
-async def _read(receive: Receive, named: Named, most: int) -> bytes:
-    """The request's body, refused as soon as it is known to be too large."""
+async def _read(receive: Receive, named: Named, most: int, visit: Visit) -> bytes:
+    """The request's body, refused as soon as it is known to be too large, or all bodies are."""
     length = named.get(b"content-length", b"0")
     if length.isdigit() and int(length) > most:
         raise faults.too_large(most)
@@ -196,6 +226,7 @@ async def _read(receive: Receive, named: Named, most: int) -> bytes:
         body += message["body"]
         if len(body) > most:
             raise faults.too_large(most)
+        visit.read(len(message["body"]))
         if not message["more_body"]:
             return bytes(body)
 

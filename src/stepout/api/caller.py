@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from stepout.api.services import Services
@@ -20,6 +20,8 @@ class Caller:
     region: str
     access_key_id: str
     trace_header: str | None = None
+    started: Callable[[str], None] = field(default=lambda _arn: None, compare=False, repr=False)
+    """Told the ARN of an execution that the request has begun."""
 
 
 Handler: TypeAlias = Callable[[Services, Caller, dict[str, Json]], Awaitable[dict[str, Json]]]

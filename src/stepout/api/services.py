@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stepout.api.limits import Limits
 from stepout.asl.values import PAYLOAD_LIMIT
 from stepout.runtime.authorizer import Authorizer
 from stepout.runtime.clock import Clock
@@ -25,5 +26,6 @@ class Services:
     mocks: Mocks
     authorizer: Authorizer
     clock: Clock
+    limits: Limits
     payload_limit: int = PAYLOAD_LIMIT
     """Bytes of an execution's input."""
