@@ -109,6 +109,28 @@ class ServerSettings:
     payload_limit: int = PAYLOAD_LIMIT
     """Extension: bytes of an input or output; AWS has 262,144."""
 
+    repeats: str = "warn"
+    """What is done with a call that its client sends again: `warn`, `off`, or the extension `join`:
+    it gets the answer of the first."""
+
+    max_requests: int = 10_000
+    """Requests in flight, in all."""
+
+    max_executions: int = 5_000
+    """Executions in flight, in all."""
+
+    principal_requests: int = 0
+    """Requests in flight of one caller; 0: a fair share."""
+
+    principal_executions: int = 0
+    """Executions in flight of one caller; 0: a fair share."""
+
+    principal_rate: float = 0.0
+    """Requests a second of one caller and operation; 0: any number."""
+
+    principal_burst: int = 0
+    """Requests at one moment of one caller and operation; 0: those of one second."""
+
     @property
     def is_open(self) -> bool:
         """Whether unknown access keys are let in."""
@@ -277,6 +299,16 @@ def _time_out(raw: Raw) -> float:
     return seconds
 
 
+def _rate(raw: Raw) -> float:
+    try:
+        rate = float(raw)
+    except ValueError:
+        rate = -1
+    if not (rate == 0 or 0.001 <= rate <= 1_000_000):
+        raise ValueError(f"Expected a rate from 0.001 to 1000000 or 0, found {raw!r}.")
+    return rate
+
+
 def _number(least: int, most: int) -> Read:
     def read(raw: Raw) -> int:
         try:
@@ -343,6 +375,13 @@ _READ: Final[Mapping[str, Read]] = {
     "upstreams": _path,
     "error_bodies": _boolean,
     "payload_limit": _number(PAYLOAD_LIMIT, 16_777_216),
+    "repeats": _matching("warn|join|off", "warn, join or off"),
+    "max_requests": _number(1, 1_000_000),
+    "max_executions": _number(1, 1_000_000),
+    "principal_requests": _number(0, 1_000_000),
+    "principal_executions": _number(0, 1_000_000),
+    "principal_rate": _rate,
+    "principal_burst": _number(0, 1_000_000),
     "timeout": _time_out,
     "retries": _number(0, 10),
 }
@@ -354,6 +393,8 @@ def _contradictions(settings: ServerSettings) -> Iterable[str]:
         yield "--tls-cert and --tls-key belong together; one of them is missing."
     if settings.open is False and settings.identities is None:
         yield "--closed needs --identities: without a file of access keys nobody could call."
+    if settings.principal_burst and not settings.principal_rate:
+        yield "--principal-burst has no meaning without --principal-rate."
     if is_loopback(settings.host):
         return
     where = f"The server would listen on {settings.host}, which others can reach"

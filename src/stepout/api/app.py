@@ -18,8 +18,10 @@ from stepout.api.audit import Audit
 from stepout.api.auth import Auth
 from stepout.api.caller import OPERATIONS, Arrival, Caller
 from stepout.api.exchange import Answer, Exchange
+from stepout.api.limits import Visit
 from stepout.api.metrics import Metrics
-from stepout.api.protocols import Named, Protocols
+from stepout.api.protocols import Asked, Named, Protocols
+from stepout.api.repeats import Repeats, Started, key_of
 from stepout.api.services import Services
 from stepout.aws.shapes import Service
 from stepout.aws.sigv4 import SignedRequest
@@ -56,6 +58,7 @@ class App:
         metrics: Metrics,
         health: Health,
         audit: Audit,
+        repeats: Repeats,
         max_body: int = MAX_BODY,
     ) -> None:
         operations.load()
@@ -66,6 +69,7 @@ class App:
         self._metrics = metrics
         self._health = health
         self._audit = audit
+        self._repeats = repeats
         self._own = {
             "/_stepout/health": self._answer_health,
             "/_stepout/ready": self._answer_ready,
@@ -95,27 +99,22 @@ class App:
     ) -> Answer:
         """The answer; no exception gets out but `_Gone`."""
         protocol = self._protocols.of(scope["method"], scope["query_string"], named)
+        visit: Visit | None = None
         try:
+            visit = self._services.limits.enter()
             _check_authority(scope, named)
             request = SignedRequest(
                 method=scope["method"],
                 path=scope["raw_path"].decode("latin-1"),
                 query=scope["query_string"].decode("latin-1"),
                 headers=scope["headers"],
-                body=await _read(receive, named, self._max_body),
+                body=await _read(receive, named, self._max_body, visit),
             )
             asked = protocol.read(request, named, exchange)
-            caller = self._auth.identify(request, asked.service, exchange.arrival)
-            exchange.caller = caller = _traced(caller, named)
-            operation = OPERATIONS.get((asked.service, asked.operation))
-            if operation is None:
-                raise faults.not_served(asked.operation)
-            members = asked.members()
-            exchange.judgement = judge(caller, operation, members, self._services.clock.now())
-            if exchange.judgement.refusal is not None:
-                raise exchange.judgement.refusal
-            result = await operation.handle(self._services, caller, members)
-            body = asked.encode(result, exchange.request_id)
+            caller = _traced(self._auth.identify(request, asked.service, exchange.arrival), named)
+            exchange.caller = caller
+            visit.identify(caller.account_holder, asked.operation)
+            body = await self._perform(asked, caller, request, named, exchange)
             return Answer(200, protocol.content_type(named), body)
         except ServiceError as error:
             return protocol.refusal(error, exchange.request_id, named)
@@ -125,6 +124,37 @@ class App:
             # A bug of ours. The caller gets no trace of it, the log does.
             _log.exception("request failed", extra={"fields": {"operation": exchange.operation}})
             return protocol.refusal(faults.INTERNAL, exchange.request_id, named)
+        finally:
+            if visit is not None:
+                visit.release()
+
+    async def _perform(
+        self,
+        asked: Asked,
+        caller: Caller,
+        request: SignedRequest,
+        named: Named,
+        exchange: Exchange,
+    ) -> bytes:
+        """The body of the answer to a caller who is known; raises `ServiceError`."""
+        operation = OPERATIONS.get((asked.service, asked.operation))
+        if operation is None:
+            raise faults.not_served(asked.operation)
+        members = asked.members()
+        exchange.judgement = judge(caller, operation, members, self._services.clock.now())
+        if exchange.judgement.refusal is not None:
+            raise exchange.judgement.refusal
+
+        async def run(started: Started) -> bytes:
+            calling = replace(caller, started=started)
+            result = await operation.handle(self._services, calling, members)
+            return asked.encode(result, exchange.request_id)
+
+        key = None
+        if asked.operation in _REPEATED:
+            invocation_id = named.get(b"amz-sdk-invocation-id", b"")
+            key = key_of(caller.access_key_id, asked.operation, request.body, invocation_id)
+        return await self._repeats.answer(key, run)
 
     def _answer_health(self) -> Answer:
         return Answer(200, b"application/json", b'{"status":"ok"}')
@@ -136,6 +166,10 @@ class App:
 
     def _answer_metrics(self) -> Answer:
         return Answer(200, self._metrics.content_type, self._metrics.text())
+
+
+_REPEATED: Final = frozenset({"StartSyncExecution"})
+"""Operations that an SDK sends again when they take long, and that do twice what is sent twice."""
 
 
 class _Gone(Exception):
@@ -159,8 +193,8 @@ def _check_authority(scope: Scope, named: Named) -> None:
         raise faults.bad_host(authority.decode("latin-1"), host.decode("latin-1"))
 
 
-async def _read(receive: Receive, named: Named, most: int) -> bytes:
-    """The request's body, refused as soon as it is known to be too large."""
+async def _read(receive: Receive, named: Named, most: int, visit: Visit) -> bytes:
+    """The request's body, refused as soon as it is known to be too large, or all bodies are."""
     length = named.get(b"content-length", b"0")
     if length.isdigit() and int(length) > most:
         raise faults.too_large(most)
@@ -172,6 +206,7 @@ async def _read(receive: Receive, named: Named, most: int) -> bytes:
         body += message["body"]
         if len(body) > most:
             raise faults.too_large(most)
+        visit.read(len(message["body"]))
         if not message["more_body"]:
             return bytes(body)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from stepout.api.services import Services
@@ -48,6 +48,15 @@ class Caller:
     issued: str = ""
     """When a session's credentials were given out, in ISO 8601."""
     trace_header: str | None = None
+    started: Callable[[str], None] = field(default=lambda _arn: None, compare=False, repr=False)
+    """Told the ARN of an execution that the request has begun."""
+
+    @property
+    def account_holder(self) -> str:
+        """Whose limits count: in open mode the key's, else those of the user or the role."""
+        if self.grants is None:
+            return self.access_key_id
+        return self.principal.role_arn or self.principal.arn
 
 
 Handler: TypeAlias = Callable[[Services, Caller, dict[str, Json]], Awaitable[dict[str, Json]]]

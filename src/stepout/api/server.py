@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import ssl
+import time
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -19,8 +20,10 @@ from stepout.api.auth import Auth, root
 from stepout.api.caller import Caller
 from stepout.api.front import Front, listen
 from stepout.api.identities import Directories, Directory
+from stepout.api.limits import Limits, Quotas
 from stepout.api.metrics import Metrics
 from stepout.api.provision import provision
+from stepout.api.repeats import MODES
 from stepout.api.services import Services
 from stepout.api.sessions import Sessions
 from stepout.aws import shapes
@@ -122,7 +125,10 @@ class Server:
         pool = EvaluationPool()
         resources.callback(pool.close)
         driver = Driver(journal, integrations, clock, pool)
-        self._express = Express(driver, journal, clock)
+        self._express = Express(driver, journal, clock, settings.max_executions)
+        self._metrics = Metrics(lambda: self._express.in_flight)
+        self._repeats = MODES[settings.repeats](time.monotonic, self._metrics.repeat)
+        resources.push_async_callback(self._repeats.close)
         authorizer = Authorizer(store.connections, tokens.authorise, clock)
         resources.push_async_callback(authorizer.close)
         logs = ExecutionLogs(settings.execution_log)
@@ -137,6 +143,7 @@ class Server:
             clock=clock,
             sessions=Sessions(),
             directories=directories,
+            limits=Limits(_quotas(settings), refused=self._metrics.refused),
             payload_limit=settings.payload_limit,
         )
         models = _models(settings)
@@ -179,9 +186,10 @@ class Server:
             services,
             auth,
             models.values(),
-            Metrics(lambda: self._express.in_flight),
+            self._metrics,
             self._health,
             audit,
+            self._repeats,
             # A JSON text inside JSON doubles in the worst case that is usual.
             max_body=max(MAX_BODY, 2 * settings.payload_limit),
         )
@@ -193,6 +201,17 @@ class Server:
         front = Front(app, tls)
         self._resources.push_async_callback(front.stop)
         await front.start([listener, *self._sockets])
+
+
+def _quotas(settings: ServerSettings) -> Quotas:
+    return Quotas(
+        requests=settings.max_requests,
+        principal_requests=settings.principal_requests,
+        executions=settings.max_executions,
+        principal_executions=settings.principal_executions,
+        rate=settings.principal_rate,
+        burst=settings.principal_burst,
+    )
 
 
 def _models(settings: ServerSettings) -> dict[str, Service]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stepout.api.identities import Directories
+from stepout.api.limits import Limits
 from stepout.api.sessions import Sessions
 from stepout.asl.values import PAYLOAD_LIMIT
 from stepout.runtime.authorizer import Authorizer
@@ -28,6 +29,7 @@ class Services:
     authorizer: Authorizer
     clock: Clock
     sessions: Sessions
+    limits: Limits
     directories: Directories | None = None
     """Who is known and may do what; None where everybody may do everything."""
     payload_limit: int = PAYLOAD_LIMIT

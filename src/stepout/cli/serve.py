@@ -68,6 +68,25 @@ __all__ = ["command"]
     help="Extension: keep what APIs answer with other statuses than 2xx.",
 )
 @click.option("--payload-limit", metavar="BYTES", help="Extension: larger inputs and outputs.")
+@click.option("--repeats", metavar="warn|join|off", help="Calls that a client sends again [warn].")
+@click.option("--max-requests", metavar="COUNT", help="Requests in flight, in all [10000].")
+@click.option("--max-executions", metavar="COUNT", help="Executions in flight, in all [5000].")
+@click.option(
+    "--principal-requests", metavar="COUNT", help="Requests in flight of one caller [a share]."
+)
+@click.option(
+    "--principal-executions",
+    metavar="COUNT",
+    help="Executions in flight of one caller [a share].",
+)
+@click.option(
+    "--principal-rate", metavar="RATE", help="Requests a second of one caller and operation [any]."
+)
+@click.option(
+    "--principal-burst",
+    metavar="COUNT",
+    help="Requests at one moment of one caller and operation [those of a second].",
+)
 @click.option("--drain-seconds", metavar="SECONDS", help="How long a shutdown may wait [30].")
 @click.option(
     "--config",
