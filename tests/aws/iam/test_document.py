@@ -71,6 +71,10 @@ def test_a_whole_policy_is_read() -> None:
     assert other.resources.is_negated
 
 
+def test_a_statement_may_have_no_conditions() -> None:
+    assert policy(statement(Condition={})).statements[0].conditions == ()
+
+
 def test_one_statement_needs_no_list() -> None:
     read = Policy.parse("p", {"Statement": statement()}, kind=Kind.IDENTITY)
     assert len(read.statements) == 1
@@ -219,6 +223,7 @@ def test_a_version_is_one_of_two(version: Any) -> None:
         ({"Sid": None}, "expected a text, found null."),
         ({"Condition": None}, "expected an object, found null."),
         ({"Condition": {"Bool": "x"}}, "expected an object, found 'x'."),
+        ({"Condition": {"Bool": {}}}, "Bool: expected a key and its values, found an empty object."),
         ({"Condition": {"Bool": {"a:b": []}}}, "expected a text or several, found an empty list."),
         ({"Condition": {"Bool": {"a:b": {}}}}, "expected a text, found an object."),
         ({"Condition": {"StringEquals": {"a:b": None}}}, "expected a text, found null."),

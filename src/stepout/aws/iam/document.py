@@ -1,8 +1,8 @@
 """Policy documents: from text to statements, or all that is wrong with them.
 
 Source: IAM user guide, "IAM JSON policy elements reference" and "Grammar of the IAM JSON policy
-language". Where IAM is lenient and the policy would not do what it seems to say (an empty list, a
-variable that is not closed), this reader is not.
+language". Where IAM is lenient and the policy would not do what it seems to say (an empty list, an
+operator without keys, a variable that is not closed), this reader is not.
 """
 
 from __future__ import annotations
@@ -400,6 +400,8 @@ class _Reader:
             if operator is None:
                 self._problem(where, f"there is no such operator{_hint(suggestion(name))}")
                 continue
+            if keys == {}:
+                self._problem(where, "expected a key and its values, found an empty object")
             for key, values in self._members_of(where, keys):
                 place = f"{where}.{key[:60]}"
                 if _KEY.fullmatch(key) is None:
