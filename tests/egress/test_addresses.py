@@ -68,7 +68,7 @@ def test_a_public_address_is_allowed(address: str) -> None:
 
 
 def test_a_named_network_is_allowed_and_no_other() -> None:
-    policy = Policy(allow=(ip_network("10.1.0.0/16"), ip_network("fd00::/8")))
+    policy = Policy(networks=(ip_network("10.1.0.0/16"), ip_network("fd00::/8")))
     assert policy.judge_address(ip_address("10.1.2.3")).reason == "allowed: 10.1.0.0/16"
     assert policy.judge_address(ip_address("::ffff:10.1.2.3")).allowed
     assert policy.judge_address(ip_address("fd00::1")).allowed
@@ -88,7 +88,7 @@ def test_a_named_network_is_allowed_and_no_other() -> None:
     ],
 )
 def test_metadata_services_are_never_allowed(address: str) -> None:
-    everything = Policy(allow=(ip_network("0.0.0.0/0"), ip_network("::/0")))
+    everything = Policy(networks=(ip_network("0.0.0.0/0"), ip_network("::/0")))
     assert is_metadata(ip_address(address))
     decision = everything.judge_address(ip_address(address))
     assert not decision.allowed
