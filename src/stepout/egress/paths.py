@@ -20,16 +20,17 @@ __all__ = ["Path", "is_under", "read_path"]
 _ROUNDS: Final = 4
 """How often a path is decoded to find out what it hides; ours. Then it is ambiguous."""
 
-_PLAIN: Final = re.compile(r"(?:/(?!\.+(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?|/")
+_PLAIN: Final = re.compile(r"(?:/(?![^/]*\.(?:/|$))[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?|/")
 _BROKEN: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_SLASH: Final = re.compile(r"[/\\]")
 _SLASHES: Final = re.compile(r"[/\\]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A path of a request: `text` as it is sent, `finest` split and decoded as far as it goes, in
-    lower case, `is_ambiguous` where a server may find a dot segment in it or worse."""
+    """A path of a request: `text` as it is sent, `finest` split, decoded and stripped as far as it
+    goes, in lower case, `is_ambiguous` where a server may find a dot segment in it or worse."""
 
     text: str
     finest: str
@@ -40,12 +41,18 @@ class Path:
 def read_path(text: str) -> Path:
     """The readings of a path that begins with a slash."""
     if _PLAIN.fullmatch(text):
-        return Path(text, text.lower(), is_ambiguous=False)
+        return Path(text, text.lower().rstrip("/"), is_ambiguous=False)
     decoded = _decoded(text)
     if decoded is None:
         return Path(text, text.casefold(), is_ambiguous=True)
-    finest = _SLASHES.sub("/", decoded)
-    is_ambiguous = any(map(_is_dots, finest.split("/"))) or bool(_CONTROL.search(decoded))
+    segments = _SLASHES.split(decoded)
+    finest = "/".join(["", *filter(None, map(_bare, segments))])
+    is_ambiguous = (
+        any(map(_is_dots, segments))
+        or _CONTROL.search(decoded) is not None
+        # Where parameters end depends on when slashes are decoded.
+        or (";" in decoded and len(_SLASH.findall(decoded)) > text.count("/"))
+    )
     return Path(text, finest.casefold(), is_ambiguous)
 
 
@@ -55,22 +62,28 @@ def is_under(path: str, prefix: str) -> bool:
 
 
 def _decoded(text: str) -> str | None:
-    """The text without percent signs and look-alike characters, or None where it cannot be had."""
+    """The text when no decoding changes it any more, look-alike characters replaced; or None."""
+    if _BROKEN.search(text):
+        return None
     for _ in range(_ROUNDS):
-        if "%" not in text:
-            return text
-        if _BROKEN.search(text):
-            return None
         try:
-            text = unicodedata.normalize("NFKC", unquote_to_bytes(text).decode())
+            decoded = unicodedata.normalize("NFKC", unquote_to_bytes(text).decode())
         except UnicodeDecodeError:
             # Overlong forms of dots and slashes, for one.
             return None
+        if decoded == text:
+            return decoded
+        text = decoded
     return None
 
 
+def _bare(segment: str) -> str:
+    """A segment without its parameters, and without dots and blanks at the end, which some file
+    systems drop."""
+    return segment.partition(";")[0].rstrip(" .")
+
+
 def _is_dots(segment: str) -> bool:
-    """Whether a segment is `.` or `..` to someone: behind `;` stand parameters, and some file
-    systems drop dots and blanks at the end."""
+    """Whether a segment is `.` or `..` to someone."""
     name = segment.partition(";")[0]
     return bool(name) and not name.strip(" .")

@@ -225,7 +225,7 @@ class Policy:
         """The verdict on a request. Addresses of a name are judged later, by its reach."""
         method = request.method.upper()
         try:
-            if not _METHOD.fullmatch(method):
+            if not (request.method.isascii() and _METHOD.fullmatch(method)):
                 raise EgressRefused("method-invalid: expected a method of letters")
             destination = parse(request.url)
         except EgressRefused as error:
