@@ -1,14 +1,15 @@
-"""One table from one run: the States Language in this process, calls over the wire, the ways of a
-program to an API."""
+"""One table from one run: the States Language and the egress's decisions in this process, calls
+over the wire, the ways of a program to an API."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import calls, language, ways
+from benchmarks import calls, egress, language, ways
 
 PARTS = {
     "language": lambda options: language.run(options.rounds),
+    "egress": lambda options: egress.run(options.rounds),
     "calls": calls.run,
     "ways": ways.run,
 }

@@ -278,7 +278,7 @@ def test_in_report_mode_no_address_that_is_not_public_goes_out() -> None:
     assert verdict.decision.would_refuse
     assert not verdict.reach.judge(private).allowed
     assert not verdict.reach.judge(ip_address("169.254.169.254")).allowed
-    merged = verdict.with_address(private, verdict.reach.judge(private)).decision
+    merged = verdict.decision.with_address(private, verdict.reach.judge(private))
     assert (merged.allowed, merged.would_refuse) == (False, False)
     assert merged.reason == "address-private: 10.0.0.0/8"
 
@@ -295,7 +295,7 @@ def test_in_report_mode_a_denied_public_address_goes_out_and_says_so() -> None:
     policy = Policy(rules=(deny(networks=(ip_network("8.8.0.0/16"),)),), mode="report")
     verdict = judged(policy, "https://api.example.com/")
     address = ip_address("8.8.8.8")
-    decision = verdict.with_address(address, verdict.reach.judge(address)).decision
+    decision = verdict.decision.with_address(address, verdict.reach.judge(address))
     assert (decision.allowed, decision.would_refuse) == (True, True)
     assert decision.reason == "denied: d (8.8.0.0/16)"
     assert not verdict.reach.judge(ip_address("10.0.0.1")).allowed

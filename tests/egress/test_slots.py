@@ -13,7 +13,7 @@ from stepout.egress.http import Egress
 from stepout.egress.message import Request
 from stepout.egress.policy import Policy
 from stepout.egress.slots import Slots
-from stepout.errors import EgressFailed
+from stepout.errors import EgressError, EgressFailed
 
 
 class Holder:
@@ -25,9 +25,12 @@ class Holder:
         self.task = asyncio.create_task(self._hold(slots, place))
 
     async def _hold(self, slots: Slots, place: str) -> None:
-        async with slots.slot(place):
+        await slots.take(place)
+        try:
             self.has_it = True
             await self._done.wait()
+        finally:
+            slots.free(place)
 
     def end(self) -> None:
         self._done.set()
@@ -97,14 +100,13 @@ async def test_when_too_many_wait_for_a_host_the_next_is_told_at_once() -> None:
     slots = Slots(in_all=100, per_host=2)
     found = await holders(slots, "a:443", "a:443", "a:443", "a:443")
     with pytest.raises(EgressFailed) as caught:
-        async with slots.slot("a:443"):
-            raise AssertionError
+        await slots.take("a:443")
     assert str(caught.value) == (
         "Too many requests are under way: 2 to a:443 and 2 in all, with 2 and 2 waiting; at most 2 "
         "and 100 may be, and as many wait."
     )
-    async with slots.slot("b:443"):
-        pass
+    await slots.take("b:443")
+    slots.free("b:443")
     await end(slots, found)
 
 
@@ -112,8 +114,7 @@ async def test_when_too_many_wait_in_all_the_next_is_told_at_once() -> None:
     slots = Slots(in_all=2, per_host=2)
     found = await holders(slots, "a", "b", "c", "d")
     with pytest.raises(EgressFailed, match="2 in all, with 0 and 2 waiting"):
-        async with slots.slot("e"):
-            raise AssertionError
+        await slots.take("e")
     await end(slots, found)
 
 
@@ -141,15 +142,6 @@ async def test_a_slot_that_comes_as_its_waiter_gives_up_is_not_lost(gives_up_fir
     await settle()
     assert having(found) == [True, True, False, True]
     await end(slots, found)
-
-
-async def test_a_slot_is_given_back_whatever_happens() -> None:
-    slots = Slots(in_all=1, per_host=1)
-    for error in (EgressFailed("x"), asyncio.CancelledError()):
-        with pytest.raises(type(error)):
-            async with slots.slot("a"):
-                raise error
-    assert is_empty(slots)
 
 
 @pytest.fixture
@@ -180,5 +172,18 @@ async def test_an_origin_that_hangs_leaves_slots_for_another(server: TlsServer) 
     assert len(server.seen) == 3
     gate.set()
     assert await asyncio.gather(*slow) == [200] * 4
+    assert is_empty(client._slots)
+    await client.close()
+
+
+async def test_a_slot_is_given_back_whatever_happens(server: TlsServer) -> None:
+    client = Egress(Policy(), trust=server.trust, resolver=FakeResolver("127.0.0.1"))
+    for url in ("https://api.example.com/", "https://nowhere.example.com:1/"):
+        with pytest.raises(EgressError):
+            await client.request(Request("GET", url), max_body=10)
+    client._network.resolver.gates["api.example.com"] = asyncio.Event()  # type: ignore[attr-defined] # the fake
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await client.request(Request("GET", "https://api.example.com/"), max_body=10)
     assert is_empty(client._slots)
     await client.close()

@@ -384,7 +384,7 @@ def outcome(policy: Policy, request: Request, address: Address) -> tuple[bool, b
     verdict = policy.judge(request)
     if not verdict.decision.allowed:
         return False, False
-    decision = verdict.with_address(address, verdict.reach.judge(address)).decision
+    decision = verdict.decision.with_address(address, verdict.reach.judge(address))
     return decision.allowed, decision.allowed and not decision.would_refuse
 
 

@@ -37,6 +37,8 @@ _MAX_PORT: Final = 65_535
 TARGET_SAFE: Final = "!$%&'()*+,-./:;=?@_~[]|"
 """Characters of a path and query that are sent as they stand; the rest is percent-encoded."""
 
+_SAFE_TARGET: Final = re.compile(rf"[A-Za-z0-9{re.escape(TARGET_SAFE)}]*")
+
 
 @dataclass(frozen=True, slots=True)
 class Destination:
@@ -153,6 +155,8 @@ def _port(text: str | None) -> int:
 def _target(rest: str) -> str:
     """The path and query, safe for a request line; what is percent-encoded stays as it is."""
     target = rest if rest.startswith("/") else f"/{rest}"
+    if _SAFE_TARGET.fullmatch(target):
+        return target
     return quote(target.encode("utf-8", "replace"), safe=TARGET_SAFE)
 
 

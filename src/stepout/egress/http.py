@@ -80,10 +80,11 @@ class Egress:
         """Send a request once; see `Client`."""
         started = time.perf_counter()
         policy = self._policy
-        exchange = Exchange(policy.judge(request))
+        verdict = policy.judge(request)
+        exchange = Exchange(verdict.decision)
         outcome: dict[str, object] = {}
         try:
-            response = await self._send(request, policy, exchange, max_body)
+            response = await self._send(request, policy, verdict, exchange, max_body)
             outcome["status"] = response.status
         except EgressRefused as error:
             outcome["refused"] = error.reason
@@ -96,7 +97,7 @@ class Egress:
             outcome["failure"] = type(error).__name__
             raise
         finally:
-            _report(request, exchange.verdict.decision, started, outcome)
+            _report(request, exchange.decision, started, outcome)
         return response
 
     async def close(self) -> None:
@@ -106,21 +107,30 @@ class Egress:
         await self._network.resolver.close()
 
     async def _send(
-        self, request: Request, policy: Policy, exchange: Exchange, max_body: int
+        self,
+        request: Request,
+        policy: Policy,
+        verdict: Verdict,
+        exchange: Exchange,
+        max_body: int,
     ) -> Response:
-        destination = _let_out(exchange.verdict)
+        destination = _let_out(verdict)
         headers = _folded(request.headers)
-        async with self._slots.slot(f"{destination.host}:{destination.port}"):
+        place = f"{destination.host}:{destination.port}"
+        await self._slots.take(place)
+        try:
             if self._policy is not policy:
                 # Another policy came while the request waited.
-                exchange.verdict = self._policy.judge(request)
-                _let_out(exchange.verdict)
-            try:
-                # Nothing is awaited from the judgement to here: the pool is this policy's.
-                pool = self._pool(exchange.verdict.reach)
-                return await pool.send(request, headers, exchange, max_body)
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise EgressFailed(_explain(error, destination)) from None
+                verdict = self._policy.judge(request)
+                exchange.decision = verdict.decision
+                _let_out(verdict)
+            # Nothing is awaited from the judgement to here: the pool is this policy's.
+            pool = self._pool(verdict.reach)
+            return await pool.send(request, destination, headers, exchange, max_body)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise EgressFailed(_explain(error, destination)) from None
+        finally:
+            self._slots.free(place)
 
     def _pool(self, reach: Reach) -> Pool:
         pool = self._pools.pop(reach, None)

@@ -88,6 +88,25 @@ class Decision:
     port: int | None = None
     addresses: tuple[Address, ...] = ()
 
+    def with_address(self, address: Address, ruling: Ruling) -> Decision:
+        """The decision once an address of the destination has been judged."""
+        refused = not ruling.allowed
+        if refused or (not self.would_refuse and (ruling.would_refuse or self.rule is None)):
+            reason, rule = ruling.reason, ruling.rule
+        else:
+            reason, rule = self.reason, self.rule
+        return Decision(
+            not refused,
+            reason,
+            rule,
+            self.mode,
+            not refused and (self.would_refuse or ruling.would_refuse),
+            self.method,
+            self.host,
+            self.port,
+            self.addresses if address in self.addresses else (*self.addresses, address),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
@@ -168,26 +187,6 @@ class Verdict:
     destination: Destination | None
     reach: Reach
 
-    def with_address(self, address: Address, ruling: Ruling) -> Verdict:
-        """The verdict once an address of the destination has been judged."""
-        given = self.decision
-        decision = given
-        if address not in given.addresses:
-            decision = replace(given, addresses=(*given.addresses, address))
-        if not ruling.allowed:
-            decision = replace(
-                decision,
-                allowed=False,
-                would_refuse=False,
-                reason=ruling.reason,
-                rule=ruling.rule,
-            )
-        elif ruling.would_refuse and not given.would_refuse:
-            decision = replace(decision, would_refuse=True, reason=ruling.reason, rule=ruling.rule)
-        elif given.rule is None and not given.would_refuse:
-            decision = replace(decision, reason=ruling.reason, rule=ruling.rule)
-        return replace(self, decision=decision)
-
 
 @dataclass(frozen=True, slots=True)
 class Considered:
@@ -235,7 +234,8 @@ class Policy:
         verdict = self._judged(asked)
         if destination.address is not None and verdict.decision.allowed:
             address = destination.address
-            return verdict.with_address(address, verdict.reach.judge(address))
+            decision = verdict.decision.with_address(address, verdict.reach.judge(address))
+            return replace(verdict, decision=decision)
         return verdict
 
     def explain(self, request: Request) -> Explanation:
@@ -298,7 +298,7 @@ class Policy:
             mode=self.mode,
             would_refuse=would_refuse,
             method=asked.method,
-            host=asked.host,
+            host=asked.destination.host,
             port=asked.destination.port,
         )
 
@@ -326,7 +326,7 @@ def _lent(rules: Iterable[_Compiled], effect: Effect) -> Iterator[tuple[str, Net
 
 def _nearest(candidates: Iterable[_Compiled], asked: _Asked) -> str:
     """Why no rule allows a request, by the rule that comes nearest."""
-    where = f"{asked.host}:{asked.destination.port}"
+    where = f"{asked.destination.host}:{asked.destination.port}"
     missed = {one.rule.name: one.missed(asked) for one in candidates if one.rule.effect == "allow"}
     best = min(missed, key=lambda name: (-_RANK[missed[name] or ""], name), default=None)
     if best is None:
@@ -342,17 +342,17 @@ def _nearest(candidates: Iterable[_Compiled], asked: _Asked) -> str:
 class _Asked:
     """A request as rules see it."""
 
-    __slots__ = ("connection", "destination", "host", "machine", "method", "path", "role", "who")
+    __slots__ = ("destination", "method", "request", "who")
 
     def __init__(self, request: Request, method: str, destination: Destination) -> None:
+        self.request = request
         self.destination = destination
-        self.host = destination.host
         self.method = method
-        self.role = request.role
-        self.machine = request.machine
-        self.connection = request.connection
         self.who = (method, request.role, request.machine, request.connection)
-        self.path = read_path(destination.path)
+
+    @property
+    def path(self) -> Path:
+        return read_path(self.destination.path)
 
 
 _RANK: Final[Mapping[str, int]] = {
@@ -397,26 +397,27 @@ class _Compiled:
 
     def missed(self, asked: _Asked) -> str | None:
         """The first key besides the host that does not match."""
-        return self.missed_but_paths(asked) or (None if self.has_path(asked.path) else "paths")
+        return self.missed_but_paths(asked) or (None if self.has_path(asked) else "paths")
 
     def missed_but_paths(self, asked: _Asked) -> str | None:
         if self.ports is not None and asked.destination.port not in self.ports:
             return "ports"
         if self.methods is not None and asked.method not in self.methods:
             return "methods"
-        if self.roles is not None and not self.roles(asked.role):
+        if self.roles is not None and not self.roles(asked.request.role):
             return "roles"
-        if self.machines is not None and not self.machines(asked.machine):
+        if self.machines is not None and not self.machines(asked.request.machine):
             return "machines"
-        if self.connections is not None and not self.connections(asked.connection):
+        if self.connections is not None and not self.connections(asked.request.connection):
             return "connections"
         return None
 
-    def has_path(self, path: Path) -> bool:
+    def has_path(self, asked: _Asked) -> bool:
         """An allow rule has a path that every server reads below its prefix; a deny rule one that
         some server might, with other letters or a slash less."""
         if not self.paths:
             return True
+        path = asked.path
         if self.rule.effect == "allow":
             return not path.is_ambiguous and any(
                 is_under(path.text, prefix) for prefix in self.paths
@@ -460,28 +461,33 @@ class _Index:
         ordered = sorted(rules, key=lambda rule: rule.name)
         self.all = tuple(map(_Compiled.of, ordered))
         self._by_host: dict[str, list[_Compiled]] = {}
-        self._known: dict[tuple[object, ...], list[_Compiled]] = {}
+        self._remembered: dict[
+            tuple[tuple[str, ...], int, str, str, str, str], list[_Compiled]
+        ] = {}
         for one in self.all:
             for host in dict.fromkeys(one.rule.hosts or (EVERY_HOST,)):
                 self._by_host.setdefault(host, []).append(one)
 
     def candidates(self, destination: Destination) -> list[_Compiled]:
         """Rules that have a destination's host, those that name it most exactly first."""
-        known = self._by_host
-        found = [one for key in _keys(destination) if key in known for one in known[key]]
-        return found if len(found) < 2 else list(dict.fromkeys(found))
+        return self._of(self._known(destination))
 
     def matching(self, asked: _Asked) -> list[_Compiled]:
         """Rules that match a request, those that name its host most exactly first.
 
-        All but the path is remembered: there are few hosts and askers, and many paths.
+        All but the path is remembered: there are few askers and names in rules, and many paths.
         """
-        key = (asked.host, asked.destination.port, *asked.who)
-        found = self._known.get(key)
+        key = (self._known(asked.destination), asked.destination.port, *asked.who)
+        found = self._remembered.get(key)
         if found is None:
-            if len(self._known) >= _MAX_REMEMBERED:
-                self._known.clear()
-            candidates = self.candidates(asked.destination)
-            found = [one for one in candidates if one.missed_but_paths(asked) is None]
-            self._known[key] = found
-        return [one for one in found if one.has_path(asked.path)]
+            if len(self._remembered) >= _MAX_REMEMBERED:
+                self._remembered.clear()
+            found = [one for one in self._of(key[0]) if one.missed_but_paths(asked) is None]
+            self._remembered[key] = found
+        return [one for one in found if one.has_path(asked)]
+
+    def _known(self, destination: Destination) -> tuple[str, ...]:
+        return tuple(key for key in _keys(destination) if key in self._by_host)
+
+    def _of(self, keys: Iterable[str]) -> list[_Compiled]:
+        return list(dict.fromkeys(one for key in keys for one in self._by_host[key]))

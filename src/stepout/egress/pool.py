@@ -25,8 +25,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from stepout.egress.addresses import Address, is_metadata
+from stepout.egress.destination import Destination
 from stepout.egress.message import Request, Response
-from stepout.egress.policy import Reach, Ruling, Verdict
+from stepout.egress.policy import Decision, Reach, Ruling
 from stepout.egress.proxy import Proxy
 from stepout.egress.resolve import Resolver
 from stepout.errors import EgressFailed, EgressRefused
@@ -75,9 +76,9 @@ class Network:
 
 @dataclass(slots=True)
 class Exchange:
-    """One request under way; its verdict learns the address that it goes to."""
+    """One request under way; its decision learns the address that it goes to."""
 
-    verdict: Verdict
+    decision: Decision
 
 
 _current: ContextVar[Exchange] = ContextVar("exchange")
@@ -106,17 +107,19 @@ class Pool:
         self._session._retry_connection = False  # noqa: SLF001
 
     async def send(
-        self, request: Request, headers: list[tuple[str, str]], exchange: Exchange, max_body: int
+        self,
+        request: Request,
+        destination: Destination,
+        headers: list[tuple[str, str]],
+        exchange: Exchange,
+        max_body: int,
     ) -> Response:
         """Send a judged request; raises `EgressRefused`, `EgressFailed` and what aiohttp raises."""
-        destination = exchange.verdict.destination
-        if destination is None:
-            raise EgressRefused(exchange.verdict.decision.reason)
         self._users += 1
         token = _current.set(exchange)
         try:
             async with self._session.request(
-                exchange.verdict.decision.method,
+                exchange.decision.method,
                 URL(destination.url, encoded=True),
                 headers=headers,
                 data=request.body,
@@ -203,9 +206,10 @@ class _Connector(aiohttp.TCPConnector):
         try:
             peer = self._peers[connection.protocol]
             exchange = _current.get()
-            exchange.verdict = exchange.verdict.with_address(peer.address, self._judge(peer))
-            if not exchange.verdict.decision.allowed:
-                raise EgressRefused(exchange.verdict.decision.reason)
+            ruling = self._judge(peer)
+            exchange.decision = exchange.decision.with_address(peer.address, ruling)
+            if not ruling.allowed:
+                raise EgressRefused(ruling.reason)
         except BaseException:
             connection.close()
             raise
@@ -313,7 +317,7 @@ class _Judged(AbstractResolver):
 
     def _refuse(self, address: Address, ruling: Ruling) -> None:
         exchange = _current.get()
-        exchange.verdict = exchange.verdict.with_address(address, ruling)
+        exchange.decision = exchange.decision.with_address(address, ruling)
         raise EgressRefused(ruling.reason)
 
     async def close(self) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Final
 
 from stepout.errors import EgressFailed
@@ -35,32 +33,28 @@ class Slots:
         self._queues: dict[str, deque[asyncio.Future[None]]] = {}
         self._waiting = 0
 
-    @asynccontextmanager
-    async def slot(self, place: str) -> AsyncIterator[None]:
-        """Hold a slot of a place; raises `EgressFailed` where too many wait for one."""
+    async def take(self, place: str) -> None:
+        """Have a slot of a place, to be freed; raises `EgressFailed` where too many wait."""
         if place not in self._queues and self._has_room(place):
-            self._take(place)
+            self._count(place)
         else:
             await self._wait(place)
-        try:
-            yield
-        finally:
-            self._free(place)
 
-    def _has_room(self, place: str) -> bool:
-        return self._total < self._in_all and self._taken[place] < self._per_host
-
-    def _take(self, place: str) -> None:
-        self._taken[place] += 1
-        self._total += 1
-
-    def _free(self, place: str) -> None:
+    def free(self, place: str) -> None:
+        """Give a slot back."""
         self._total -= 1
         self._taken[place] -= 1
         if not self._taken[place]:
             del self._taken[place]
         if self._queues:
             self._hand_on()
+
+    def _has_room(self, place: str) -> bool:
+        return self._total < self._in_all and self._taken[place] < self._per_host
+
+    def _count(self, place: str) -> None:
+        self._taken[place] += 1
+        self._total += 1
 
     async def _wait(self, place: str) -> None:
         queue = self._queues.get(place, ())
@@ -80,7 +74,7 @@ class Slots:
                 self._leave(place, turn)
             else:
                 # The slot came at the moment in which nobody wanted it any more.
-                self._free(place)
+                self.free(place)
             raise
 
     def _leave(self, place: str, turn: asyncio.Future[None]) -> None:
@@ -96,7 +90,7 @@ class Slots:
             if self._has_room(place):
                 turn = self._next(place)
                 if turn is not None:
-                    self._take(place)
+                    self._count(place)
                     turn.set_result(None)
                     return
 
