@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from stepout import config
-from stepout.config import ServerSettings, is_loopback, load, parse_connect
+from stepout.config import ServerSettings, is_loopback, load, parse_connect, parse_proxy
 from stepout.errors import SettingsError
+from stepout.secret import Secret
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +72,9 @@ def test_lists_come_repeated_separated_or_as_arrays(elsewhere: Path) -> None:
         ({"egress_allow": ("10.0.0.1/8",)}, "--egress-allow: Expected a network such as"),
         ({"egress_connect": ("a:1=b:2",)}, "--egress-connect: Expected HOST:PORT=ADDRESS:PORT"),
         ({"egress_connect": ("1=2",)}, "--egress-connect: Expected HOST:PORT=ADDRESS:PORT"),
+        ({"egress_proxy": "https://proxy:1"}, "--egress-proxy: Expected http://HOST:PORT or"),
+        ({"egress_proxy": "http://proxy:0"}, "--egress-proxy: Expected http://HOST:PORT or"),
+        ({"egress_connections": "0"}, "Expected a whole number from 1 to 65536, found '0'."),
         ({"tls_cert": "c.pem"}, "--tls-cert and --tls-key belong together"),
         ({"host": "0.0.0.0"}, "which others can reach: that needs --tls-cert and --tls-key, or"),
         ({"host": "::"}, "that needs --identities"),
@@ -83,6 +87,32 @@ def test_what_cannot_be_used_is_told_with_its_origin(flags: dict[str, Any], prob
     with pytest.raises(SettingsError) as caught:
         load(flags, {})
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("http://proxy.internal:3128", ("proxy.internal", 3128, None)),
+        ("http://[::1]:3128/", ("::1", 3128, None)),
+        ("http://ann:p%40ss:w%2F@10.0.0.1:80", ("10.0.0.1", 80, Secret("ann:p@ss:w/"))),
+    ],
+)
+def test_a_proxy_is_a_url_whose_password_is_not_shown(
+    url: str, parts: tuple[str, int, Secret | None]
+) -> None:
+    settings = load({"egress_proxy": url}, {}).server
+    assert settings.egress_proxy is not None
+    assert parse_proxy(settings.egress_proxy) == parts
+    assert "p%40ss" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://ann:sesame@", "http://ann:sesame@a:b@c:1", "sesame", "http://sesame@a:1"]
+)
+def test_a_proxy_that_cannot_be_read_is_not_shown(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"egress_proxy": url}, {})
+    assert "sesame" not in str(caught.value)
 
 
 def test_all_problems_are_told_at_once(elsewhere: Path) -> None:

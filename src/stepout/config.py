@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, fields
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
+from urllib.parse import unquote
 
 from stepout.errors import SettingsError
+from stepout.secret import Secret
 
 __all__ = [
     "FILE",
@@ -28,6 +30,7 @@ __all__ = [
     "load",
     "load_client",
     "parse_connect",
+    "parse_proxy",
 ]
 
 FILE: Final = Path("stepout.toml")
@@ -64,6 +67,18 @@ class ServerSettings:
 
     egress_allow: tuple[str, ...] = ()
     """Networks, in CIDR notation, that may be called although they are not the public internet."""
+
+    egress_policy: Path | None = None
+    """TOML file of rules: what may be called, and by whom."""
+
+    egress_proxy: Secret | None = None
+    """`http://HOST:PORT` of a proxy to go out through; a user and a password may stand in it."""
+
+    egress_connections: int = 1_024
+    """Requests that are under way at once; as many may wait."""
+
+    egress_connections_per_host: int = 256
+    """Requests that are under way at once to one host and port; as many may wait."""
 
     egress_ca: tuple[Path, ...] = ()
     """PEM files of further certificate authorities that are believed."""
@@ -351,6 +366,12 @@ def _network(raw: Raw) -> str:
         raise ValueError(f"Expected a network such as 10.0.0.0/16: {error}.") from None
 
 
+def _proxy(raw: Raw) -> Secret:
+    proxy = Secret(_text(raw))
+    parse_proxy(proxy)
+    return proxy
+
+
 def _connect(raw: Raw) -> str:
     _parse_connect(_text(raw))
     return str(raw)
@@ -369,6 +390,10 @@ _READ: Final[Mapping[str, Read]] = {
     "insecure_network": _boolean,
     "mock": _path,
     "egress_allow": _each(_network),
+    "egress_policy": _path,
+    "egress_proxy": _proxy,
+    "egress_connections": _number(1, 65_536),
+    "egress_connections_per_host": _number(1, 65_536),
     "egress_ca": _each(_path),
     "egress_connect": _each(_connect),
     "drain_seconds": _seconds,
@@ -444,3 +469,25 @@ def _parse_connect(entry: str) -> tuple[tuple[str, int], tuple[str, int]]:
             f"api.example.com:443=127.0.0.1:9443, found {entry!r}."
         ) from None
     return (match[1].lower(), _port(match[2])), (address, _port(match[4]))
+
+
+def parse_proxy(url: Secret) -> tuple[str, int, Secret | None]:
+    """Host, port and credentials (`user:password`) of `http://[USER:PASSWORD@]HOST:PORT`.
+
+    Raises `ValueError`, which does not show the URL: a password may stand in it.
+    """
+    match = _PROXY.fullmatch(url.reveal())
+    if match is None or not 0 < int(match["port"]) <= 65_535:
+        raise ValueError("Expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT.")
+    user = match["user"]
+    return (
+        match["host"].strip("[]"),
+        int(match["port"]),
+        None if user is None else Secret(unquote(user)),
+    )
+
+
+_PROXY: Final = re.compile(
+    r"http://(?:(?P<user>[^@/?#\s:]+:[^@/?#\s]*)@)?"
+    r"(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})/?"
+)

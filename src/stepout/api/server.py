@@ -10,7 +10,8 @@ import time
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from ipaddress import ip_network
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 from stepout.api.access import RolePermissions
@@ -28,9 +29,14 @@ from stepout.api.services import Services
 from stepout.api.sessions import Sessions
 from stepout.aws import shapes
 from stepout.aws.shapes import Service
-from stepout.config import ServerSettings, parse_connect
+from stepout.config import ServerSettings, parse_connect, parse_proxy
+from stepout.egress import rules
+from stepout.egress.addresses import network
 from stepout.egress.http import Egress, Place
-from stepout.egress.policy import Policy
+from stepout.egress.policy import Policy, Rule
+from stepout.egress.proxy import Proxy
+from stepout.egress.reload import PolicyFile
+from stepout.egress.slots import Slots
 from stepout.egress.trust import trust
 from stepout.errors import SettingsError
 from stepout.gateway.upstreams import Upstreams
@@ -104,11 +110,7 @@ class Server:
         directories = self._directories()
         store = await _open_store(settings)
         resources.push_async_callback(store.close)
-        egress = Egress(
-            Policy(allow=tuple(map(ip_network, settings.egress_allow))),
-            trust=trust(settings.egress_ca),
-            connect_to=ChainMap(parse_connect(settings.egress_connect), self._connect_to),
-        )
+        egress = self._egress()
         resources.push_async_callback(egress.close)
         tokens = TokenCache(egress)
         resources.push_async_callback(tokens.close)
@@ -168,6 +170,26 @@ class Server:
                 environ=self._environ,
             )
         )
+
+    def _egress(self) -> Egress:
+        """The way out, with the policy of now and, where it is a file, of later."""
+        settings = self._settings
+        policy = Policy(tuple(map(network, settings.egress_allow)))
+        proxy = None if settings.egress_proxy is None else parse_proxy(settings.egress_proxy)
+        egress = Egress(
+            policy,
+            trust=trust(settings.egress_ca),
+            connect_to=ChainMap(parse_connect(settings.egress_connect), self._connect_to),
+            proxy=None if proxy is None else Proxy(*proxy),
+            slots=Slots(settings.egress_connections, settings.egress_connections_per_host),
+        )
+        if settings.egress_policy is not None:
+            upstreams = None if settings.upstreams is None else _upstream_rules(settings.upstreams)
+            load = partial(rules.load, networks=policy.networks, upstreams=upstreams)
+            file = PolicyFile(settings.egress_policy, load, egress.use)
+            egress.use(file.load())
+            self._resources.push_async_callback(_end, asyncio.create_task(file.watch()))
+        return egress
 
     async def _listen(
         self, services: Services, models: Mapping[str, Service], clock: SystemClock
@@ -261,6 +283,22 @@ def _ready_line(settings: ServerSettings, server: Server) -> str:
         f"stepout serves {server.url} region={settings.region} account={settings.account} "
         f"data={data} mode={mode}{gateway}"
     )
+
+
+def _upstream_rules(path: Path) -> list[Rule]:
+    """What upstreams need to be let out."""
+    return [
+        rule
+        for upstream in Upstreams.load(path)
+        for rule in rules.upstream_rules(
+            upstream.name, upstream.url, upstream.methods, upstream.token_url
+        )
+    ]
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _open_store(settings: ServerSettings) -> Store:

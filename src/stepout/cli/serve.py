@@ -36,6 +36,10 @@ __all__ = ["command"]
     multiple=True,
     help="Let HTTP Tasks call this network, which is not the public internet. Repeatable.",
 )
+@click.option("--egress-policy", metavar="FILE", help="Rules: what may be called, and by whom.")
+@click.option("--egress-proxy", metavar="URL", help="Go out through this HTTP proxy.")
+@click.option("--egress-connections", metavar="N", help="Outgoing requests at once [1024].")
+@click.option("--egress-connections-per-host", metavar="N", help="The same, to one host [256].")
 @click.option(
     "--egress-ca",
     metavar="FILE",

@@ -76,7 +76,9 @@ class HttpInvoke:
             url=_url(arguments, _invocation(connection)),
             headers=_headers(arguments, auth, connection, scope.region, has_body=body is not None),
             body=body,
-            subject=scope.machine_arn,
+            role=scope.role_arn,
+            machine=scope.machine_arn,
+            connection=connection.arn,
         )
         return await self._exchange(request, connection, scope)
 
