@@ -195,6 +195,18 @@ def test_a_refusal_leaves_nothing_behind() -> None:
     }
 
 
+def test_a_request_whose_body_is_one_too_many_holds_no_place_by_its_name() -> None:
+    book = Book(bodies=1_000, requests=10)
+    book.visit(size=800)
+    stranger = book.limits.enter()
+    stranger.read(100)
+    assert not is_let_in(lambda: stranger.identify("a", START))
+    assert book.refusals == {"principal-bodies": 1}
+    assert held(book)["requests"] == {"a": 1}
+    stranger.release()
+    assert taken(book)["requests"] == 1
+
+
 def rooms(book: Book) -> dict[str, Any]:
     inside = book.limits
     return {
@@ -355,7 +367,8 @@ def test_who_was_there_before_a_flood_of_names_keeps_their_rate() -> None:
 def test_one_bucket_that_is_empty_for_long_keeps_no_other_from_being_forgotten() -> None:
     """Else a single burst would push all newcomers into the bucket that they share."""
     book = Book(rate=1, burst=1_000)
-    assert book.calls(2_000, "spent") == 1_000
+    # Its name comes first among those that were to be full at the same moment.
+    assert book.calls(2_000, "a spent one") == 1_000
     for n in range(99):
         book.visit(f"first {n}").release()
     book.clock.now += 1
