@@ -60,7 +60,7 @@ def test_a_known_key_with_its_secret_is_let_in(directories: Directories, is_open
     caller = auth(directories, is_open=is_open).identify(
         request("AKIDKNOWN", "right"), "states", ARRIVAL
     )
-    user = directories.current.users["AKIDKNOWN"]
+    user = directories.current.users["ann"]
     assert caller == Caller(
         account=ACCOUNT,
         region="eu-west-1",

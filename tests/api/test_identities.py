@@ -71,7 +71,7 @@ def directory(tmp_path: Path) -> Directory:
 
 
 def test_a_user_has_a_name_keys_and_tags(directory: Directory) -> None:
-    ann = directory.users["AKIDANN"]
+    ann = directory.users["ann"]
     assert ann.principal.arn == "arn:aws:iam::123456789012:user/ann"
     assert ann.principal.tags == {"team": "shop"}
     assert ann.principal.user_id.startswith("AIDA")
@@ -80,8 +80,8 @@ def test_a_user_has_a_name_keys_and_tags(directory: Directory) -> None:
 
 
 def test_secrets_are_read_from_variables_and_files(directory: Directory) -> None:
-    assert directory.users["AKIDOLD"] is directory.users["AKIDNEW"]
-    keys = directory.users["AKIDOLD"].keys
+    assert directory.keys["AKIDOLD"] is directory.keys["AKIDNEW"]
+    keys = directory.users["bob"].keys
     assert [keys[name].reveal() for name in ("AKIDOLD", "AKIDNEW")] == [
         "of the variable",
         "of the file",
@@ -89,7 +89,7 @@ def test_secrets_are_read_from_variables_and_files(directory: Directory) -> None
 
 
 def test_policies_decide(directory: Directory) -> None:
-    ann = directory.users["AKIDANN"]
+    ann = directory.users["ann"]
     arn = "arn:aws:states:eu-west-1:123456789012:stateMachine:m"
     started = Request(ann.principal, "states:StartSyncExecution", arn)
     assert ann.grants.decide(started).allowed

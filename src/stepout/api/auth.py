@@ -62,7 +62,7 @@ class Auth:
         return self._known(identity, directory, arrival)
 
     def _credentials(self, access_key_id: str) -> Credentials | None:
-        user = self._directories.current.users.get(access_key_id)
+        user = self._directories.current.keys.get(access_key_id)
         if user is not None:
             return Credentials(user.keys[access_key_id])
         session = self._sessions.find(access_key_id)
@@ -72,7 +72,7 @@ class Auth:
 
     def _known(self, identity: Identity, directory: Directory, arrival: Arrival) -> Caller:
         key = identity.access_key_id
-        user = directory.users.get(key)
+        user = directory.keys.get(key)
         if user is not None:
             return Caller(
                 account=self._account,

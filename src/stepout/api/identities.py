@@ -24,7 +24,7 @@ import hashlib
 import json
 from base64 import b32encode
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -76,6 +76,7 @@ class User:
     id: str
     keys: Mapping[str, Secret] = field(repr=False)
     """Access key id → secret access key."""
+    policies: tuple[Policy, ...]
     grants: Grants
     principal: Principal
 
@@ -128,6 +129,8 @@ class Directory:
     """Everybody that a server knows."""
 
     users: Mapping[str, User] = field(default_factory=dict)
+    """By name."""
+    keys: Mapping[str, User] = field(default_factory=dict)
     """By access key id."""
     roles: Mapping[str, Role] = field(default_factory=dict)
     """By ARN."""
@@ -148,7 +151,7 @@ class Directory:
     def with_roles(self, roles: Iterable[Role]) -> Directory:
         """With further roles; those of the file come first."""
         added = {role.arn: role for role in roles}
-        return Directory(users=self.users, roles={**added, **self.roles}, endpoint=self.endpoint)
+        return replace(self, roles={**added, **self.roles})
 
 
 class Directories:
@@ -281,12 +284,11 @@ class _Reader:
             if name not in MANAGED:
                 self._policy(name, Kind.IDENTITY, f"[policy.{name}]")
         endpoint = self._endpoint(given.get("endpoint", {}))
-        users: dict[str, User] = {}
-        for name, value in self._named("user", given):
-            self._user(name, value, endpoint, users)
+        users = [self._user(name, value, endpoint) for name, value in self._named("user", given)]
         roles = [self._role(name, value, endpoint) for name, value in self._named("role", given)]
         return Directory(
-            users=users,
+            users={user.name: user for user in users},
+            keys=self._by_key(users),
             roles={role.arn: role for role in roles if role is not None},
             endpoint=endpoint,
         )
@@ -304,28 +306,34 @@ class _Reader:
                 self.problems.append(f"[{kind}.{name}]: {error}")
         return list(value.items())
 
-    def _user(self, name: str, value: Raw, endpoint: Endpoint, users: dict[str, User]) -> None:
+    def _user(self, name: str, value: Raw, endpoint: Endpoint) -> User:
         at = f"[user.{name}]"
         given = tables.fields(at, _unseen(value), _USER, self.problems)
         arn = f"{self._prefix}:user/{name}"
         policies, boundary = self._policies(at, given)
         unique = _unique("AIDA", arn)
-        user = User(
+        return User(
             name=name,
             arn=arn,
             id=unique,
             keys=self._keys(at, given),
+            policies=tuple(policies),
             grants=Grants(policies, boundary=boundary, endpoint=endpoint.policy),
             principal=Principal(
                 arn, self._account, "User", user_id=unique, tags=given.get("tags", {})
             ),
         )
-        for key in user.keys:
-            if key in users:
-                self.problems.append(
-                    f"{at}: [user.{users[key].name}] has the access key {key}, too."
-                )
-            users[key] = user
+
+    def _by_key(self, users: Iterable[User]) -> Mapping[str, User]:
+        found: dict[str, User] = {}
+        for user in users:
+            for key in user.keys:
+                first = found.setdefault(key, user)
+                if first is not user:
+                    self.problems.append(
+                        f"[user.{user.name}]: [user.{first.name}] has the access key {key}, too."
+                    )
+        return found
 
     def _keys(self, at: str, given: Mapping[str, Raw]) -> Mapping[str, Secret]:
         pairs: list[Mapping[str, Raw]] = [

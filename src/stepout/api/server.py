@@ -7,11 +7,8 @@ import signal
 import socket
 import ssl
 import time
-from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from functools import partial
-from pathlib import Path
 from typing import Final
 
 from stepout.api.access import RolePermissions
@@ -23,21 +20,16 @@ from stepout.api.front import Front, listen
 from stepout.api.identities import Directories, Directory
 from stepout.api.limits import Limits, Quotas
 from stepout.api.metrics import Metrics
+from stepout.api.outward import egress_of, policy_of
 from stepout.api.provision import provision
 from stepout.api.repeats import MODES
 from stepout.api.services import Services
 from stepout.api.sessions import Sessions
 from stepout.aws import shapes
 from stepout.aws.shapes import Service
-from stepout.config import ServerSettings, parse_connect, parse_proxy
-from stepout.egress import rules
-from stepout.egress.addresses import network
+from stepout.config import ServerSettings
 from stepout.egress.http import Egress, Place
-from stepout.egress.policy import Policy, Rule
-from stepout.egress.proxy import Proxy
 from stepout.egress.reload import PolicyFile
-from stepout.egress.slots import Slots
-from stepout.egress.trust import trust
 from stepout.errors import SettingsError
 from stepout.gateway.upstreams import Upstreams
 from stepout.journal.memory import MemoryJournal
@@ -174,20 +166,9 @@ class Server:
     def _egress(self) -> Egress:
         """The way out, with the policy of now and, where it is a file, of later."""
         settings = self._settings
-        policy = Policy(tuple(map(network, settings.egress_allow)))
-        proxy = None if settings.egress_proxy is None else parse_proxy(settings.egress_proxy)
-        egress = Egress(
-            policy,
-            trust=trust(settings.egress_ca),
-            connect_to=ChainMap(parse_connect(settings.egress_connect), self._connect_to),
-            proxy=None if proxy is None else Proxy(*proxy),
-            slots=Slots(settings.egress_connections, settings.egress_connections_per_host),
-        )
+        egress = egress_of(settings, policy_of(settings), self._connect_to)
         if settings.egress_policy is not None:
-            upstreams = None if settings.upstreams is None else _upstream_rules(settings.upstreams)
-            load = partial(rules.load, networks=policy.networks, upstreams=upstreams)
-            file = PolicyFile(settings.egress_policy, load, egress.use)
-            egress.use(file.load())
+            file = PolicyFile(settings.egress_policy, lambda _path: policy_of(settings), egress.use)
             self._resources.push_async_callback(_end, asyncio.create_task(file.watch()))
         return egress
 
@@ -283,17 +264,6 @@ def _ready_line(settings: ServerSettings, server: Server) -> str:
         f"stepout serves {server.url} region={settings.region} account={settings.account} "
         f"data={data} mode={mode}{gateway}"
     )
-
-
-def _upstream_rules(path: Path) -> list[Rule]:
-    """What upstreams need to be let out."""
-    return [
-        rule
-        for upstream in Upstreams.load(path)
-        for rule in rules.upstream_rules(
-            upstream.name, upstream.url, upstream.methods, upstream.token_url
-        )
-    ]
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -35,7 +35,8 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "env": Entry("env", "local", "Point AWS SDKs at a server, for a command or a shell."),
     "invoke": Entry("invoke", "local", "Call a Lambda handler as Lambda calls it.", "lambda"),
     "demo": Entry("demo", "local", "Show the main job on this machine.", "all"),
-    "check": Entry("check", "check", "Tell all problems of definitions.", "engine"),
+    "check": Entry("check", "check", "Tell all problems of definitions and policies.", "engine"),
+    "explain": Entry("explain", "check", "Tell who would let a call out, and why.", "server"),
     "graph": Entry("graph", "check", "Draw a definition as a Mermaid flowchart.", "engine"),
 }
 """The commands, in the order in which they are listed."""
