@@ -46,7 +46,7 @@ CONNECT_SECONDS: Final = 10.0
 IDLE_SECONDS: Final = 4.0
 """Common servers close idle connections after 5 s at the earliest (Node.js)."""
 
-MAX_IDLE: Final = 256
+MAX_IDLE: Final = 128
 """Idle connections of a pool; one more is closed. Ours."""
 
 MAX_JUDGED: Final = 64
@@ -223,8 +223,11 @@ class _Connector(aiohttp.TCPConnector):
             made = await super()._wrap_create_connection(
                 *args, addr_infos=addr_infos, req=req, **kwargs
             )
-            host, port, *_ = made[0].get_extra_info("peername")
-            self._peers[made[1]] = self._peer(host, port)
+            peer = made[0].get_extra_info("peername")
+            if peer is None:
+                made[0].abort()
+                raise aiohttp.ClientConnectorError(req.connection_key, ConnectionResetError())
+            self._peers[made[1]] = self._peer(*peer[:2])
             return made
         return await self._through(
             self._network.proxy, *args, addr_infos=addr_infos, req=req, **kwargs
