@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 from collections import ChainMap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack
 from ipaddress import ip_network
 from typing import Final
@@ -19,13 +19,13 @@ from stepout.api.front import Front, listen
 from stepout.api.metrics import Metrics
 from stepout.api.provision import provision
 from stepout.api.services import Services
+from stepout.api.tls import Certificate
 from stepout.aws import shapes
 from stepout.aws.shapes import Service
 from stepout.config import ServerSettings, is_loopback, load_identities, parse_connect
 from stepout.egress.http import Egress, Place
 from stepout.egress.policy import Policy
 from stepout.egress.trust import trust
-from stepout.errors import SettingsError
 from stepout.gateway.upstreams import Upstreams
 from stepout.journal.memory import MemoryJournal
 from stepout.runtime.authorizer import Authorizer
@@ -54,7 +54,7 @@ class Server:
     `connect_to` adds live entries to `settings.egress_connect`; `sockets` are further listening
     sockets to serve, beside the one of `settings.host` and `settings.port`; `functions` stand for
     Tasks, by the name of a state or the ARN of a resource; `environ` has the secrets of upstreams
-    that are in variables.
+    that are in variables, and the key of the store, which is taken out of it.
     """
 
     def __init__(
@@ -64,9 +64,9 @@ class Server:
         connect_to: dict[Place, Place] | None = None,
         sockets: Sequence[socket.socket] = (),
         functions: Mapping[str, TaskFunction] | None = None,
-        environ: Mapping[str, str] | None = None,
+        environ: MutableMapping[str, str] | None = None,
     ) -> None:
-        self._environ = environ or {}
+        self._environ = {} if environ is None else environ
         self._settings = settings
         self._connect_to = {} if connect_to is None else connect_to
         self._sockets = sockets
@@ -94,7 +94,7 @@ class Server:
     async def _start(self) -> None:
         settings, resources = self._settings, self._resources
         clock, journal = SystemClock(), MemoryJournal()
-        store = await _open_store(settings)
+        store = await _open_store(settings, self._environ)
         resources.push_async_callback(store.close)
         egress = Egress(
             Policy(allow=tuple(map(ip_network, settings.egress_allow))),
@@ -159,7 +159,7 @@ class Server:
             # A JSON text inside JSON doubles in the worst case that is usual.
             max_body=max(MAX_BODY, 2 * settings.payload_limit),
         )
-        tls = _tls(settings)
+        tls = self._tls()
         listener = listen(settings.host, settings.port)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         scheme = "http" if tls is None else "https"
@@ -167,6 +167,15 @@ class Server:
         front = Front(app, tls)
         self._resources.push_async_callback(front.stop)
         await front.start([listener, *self._sockets])
+
+    def _tls(self) -> ssl.SSLContext | None:
+        settings = self._settings
+        if settings.tls_cert is None or settings.tls_key is None:
+            return None
+        certificate = Certificate(settings.tls_cert, settings.tls_key)
+        certificate.files.start()
+        self._resources.push_async_callback(certificate.files.close)
+        return certificate.context
 
 
 def _models(settings: ServerSettings) -> dict[str, Service]:
@@ -180,7 +189,7 @@ async def serve(
     settings: ServerSettings,
     *,
     announce: Callable[[str], None],
-    environ: Mapping[str, str] | None = None,
+    environ: MutableMapping[str, str] | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; announces one line when ready. Answers the exit status."""
     server = Server(settings, environ=environ)
@@ -218,8 +227,10 @@ def _ready_line(settings: ServerSettings, server: Server) -> str:
     )
 
 
-async def _open_store(settings: ServerSettings) -> Store:
-    return open_memory() if settings.data is None else await open_sqlite(settings.data)
+async def _open_store(settings: ServerSettings, environ: MutableMapping[str, str]) -> Store:
+    if settings.data is None:
+        return open_memory()
+    return await open_sqlite(settings.data, settings.secret_key_source, environ)
 
 
 async def _resume(store: Store, authorizer: Authorizer) -> None:
@@ -227,19 +238,3 @@ async def _resume(store: Store, authorizer: Authorizer) -> None:
     for connection in await store.connections.all():
         if connection.state == "AUTHORIZING":
             authorizer.begin(connection)
-
-
-def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            f"The certificate {settings.tls_cert} and key {settings.tls_key} cannot be loaded: "
-            f"{error}."
-        ) from None
-    return context

@@ -37,6 +37,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "demo": Entry("demo", "local", "Show the main job on this machine.", "all"),
     "check": Entry("check", "check", "Tell all problems of definitions.", "engine"),
     "graph": Entry("graph", "check", "Draw a definition as a Mermaid flowchart.", "engine"),
+    "admin": Entry("admin", "operate", "Certificates; the key of a server's secrets.", "server"),
 }
 """The commands, in the order in which they are listed."""
 
