@@ -79,7 +79,8 @@ class Vault:
                 f"The secret of {owner} is sealed with the key {found}, not with {self.key.id}."
             )
         why = "it was changed or damaged"
-        return self._open(sealed[_HEAD_BYTES:], self._head + owner.encode(), owner, why)
+        head, rest = sealed[:_HEAD_BYTES], sealed[_HEAD_BYTES:]
+        return self._open(rest, head + owner.encode(), owner, why)
 
     def unseal_1(self, sealed: bytes, owner: str) -> bytes:
         """As `unseal`, for layout 1, which does not tell a wrong key from a damaged text."""
