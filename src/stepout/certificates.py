@@ -328,7 +328,12 @@ def _keep(authority: Authority, directory: Path) -> Authority:
     try:
         os.link(draft, path)
     except FileExistsError:
-        return _load(path) or authority
+        found = _load(path)
+        if found is None:
+            raise SettingsError(
+                f"Expected the key {path} to be a file, found a link to nowhere. Delete it."
+            ) from None
+        return found
     finally:
         draft.unlink()
     return authority
