@@ -267,7 +267,8 @@ def test_a_directory_that_others_can_write_is_refused(tmp_path: Path, mode: int)
     authority = Authority.kept_in(tmp_path, "one")
     tmp_path.chmod(mode)
     with pytest.raises(SettingsError, match=f"writable by nobody else .* found mode {mode:04o}"):
-        Authority.kept_in(tmp_path, "one")
+        Authority.kept_in(tmp_path, "one", is_shared=False)
+    assert Authority.kept_in(tmp_path, "one").certificate_pem == authority.certificate_pem
     with pytest.raises(SettingsError, match="others could put their own certificates there"):
         authority.leaf_kept_in(tmp_path, "a.example")
 
@@ -278,7 +279,7 @@ def test_a_directory_of_another_user_is_refused(
     owner = os.geteuid()
     monkeypatch.setattr("os.geteuid", lambda: owner + 1)
     with pytest.raises(SettingsError, match=f"to be this user's .* and the user {owner}"):
-        Authority.kept_in(tmp_path, "one")
+        Authority.kept_in(tmp_path, "one", is_shared=False)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a..b", "https://a.example", "-/", "é.example", "*"])

@@ -99,15 +99,17 @@ class Authority:
         return cls(key, builder.sign(key, hashes.SHA256()))
 
     @classmethod
-    def kept_in(cls, directory: Path, common_name: str) -> Authority:
+    def kept_in(cls, directory: Path, common_name: str, *, is_shared: bool = True) -> Authority:
         """The authority of a directory, made where there is none or it ends within 30 days.
 
         `ca.pem` is for everyone who is to believe it; `ca-key.pem` is its owner's alone. Raises
-        `SettingsError` where they cannot be read, others can read the key, or write the directory.
+        `SettingsError` where they cannot be read, or others can read the key; also where others can
+        write the directory, unless it `is_shared`, such as the volume of a pod.
         """
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _refuse_shared(directory)
+            if not is_shared:
+                _refuse_shared(directory)
             found = _load(directory / KEY_FILE) or _keep(cls.create(common_name), directory)
             _write(directory / CERTIFICATE_FILE, found.certificate_pem, 0o644)
         except OSError as error:
@@ -149,7 +151,7 @@ class Authority:
 
         It does for 30 days more, for these names among others, signed by this authority. Its key
         stays the same, so that the new certificate fits it at every moment. Raises `SettingsError`
-        as `kept_in`.
+        as `kept_in` does for a directory that is not shared.
         """
         wanted = tuple(dict.fromkeys(map(_plain, names)))
         chain, path = directory / LEAF_FILE, directory / LEAF_KEY_FILE

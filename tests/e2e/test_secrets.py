@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from tests.e2e.calls import ROLE, ServerProcess, one_task
@@ -557,6 +559,29 @@ def test_a_wrong_key_is_told_before_anything_is_served(
         assert len(again.client("events").list_connections()["Connections"]) == 4
 
 
+def test_the_shown_settings_hide_the_arguments_of_a_command(tmp_path: Path) -> None:
+    shown = subprocess.check_output(
+        [
+            *(sys.executable, "-m", "stepout.cli", "serve", "--show-config"),
+            *("--data", str(tmp_path), "--secret-key-source", "command:vault read -token=sesame"),
+        ],
+        text=True,
+    )
+    assert re.search("secret_key_source +command:vault … +--secret-key-source", shown)
+    assert "sesame" not in shown
+
+
+def test_a_source_of_the_key_without_data_is_refused(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stepout.cli", "serve", "--secret-key-source", "env:K"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "--secret-key-source belongs to --data, which is missing" in done.stderr
+
+
 def test_a_server_s_memory_is_closed_to_other_programs_of_its_user(
     flags: list[str], tmp_path: Path
 ) -> None:
@@ -572,3 +597,57 @@ def test_a_server_s_memory_is_closed_to_other_programs_of_its_user(
     assert re.search(r"Max core file size +0 ", limits)
     assert os.WTERMSIG(status) == signal.SIGABRT
     assert not os.WCOREDUMP(status)
+
+
+# --- The certificate ------------------------------------------------------------------------------
+
+
+def admin_ca(directory: Path, *arguments: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        subprocess.check_output(
+            [
+                *(sys.executable, "-m", "stepout.cli", "admin", "ca", "--json"),
+                *("--dir", str(directory), *arguments),
+            ]
+        )
+    )
+    return found
+
+
+def test_a_running_server_takes_the_certificate_that_admin_ca_makes(tmp_path: Path) -> None:
+    made = admin_ca(tmp_path / "ca")
+    with LoudServer(
+        tmp_path, "--tls-cert", made["certificate"], "--tls-key", made["key"]
+    ) as server:
+        connect: Any = boto3.client
+        client = connect(
+            "stepfunctions",
+            endpoint_url=server.url,
+            region_name="us-east-1",
+            aws_access_key_id="stepout",
+            aws_secret_access_key="stepout",
+            verify=made["ca"],
+        )
+        assert client.list_state_machines()["stateMachines"] == []
+        place = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        first = ssl.get_server_certificate(place)
+        assert admin_ca(tmp_path / "ca", "127.0.0.1", "new.example")["is_new"]
+        expected = Path(made["certificate"]).read_text().partition("-----END")[0]
+        for _ in range(600):
+            if ssl.get_server_certificate(place).startswith(expected):
+                break
+            time.sleep(0.05)
+        assert not first.startswith(expected)
+        assert ssl.get_server_certificate(place).startswith(expected)
+        # Over the connection that was open all the time.
+        assert client.list_state_machines()["stateMachines"] == []
+        Path(made["key"]).write_text("half a ke")
+        for _ in range(600):
+            if "not reloaded" in server.log.read_text():
+                break
+            time.sleep(0.05)
+        assert ssl.get_server_certificate(place).startswith(expected)
+        client.close()
+        assert server.end() == 0
+    lines = [line for line in server.log.read_text().splitlines() if "what=certificate" in line]
+    assert [re.sub(r" what=.*", "", line[25:]) for line in lines] == ["reloaded", "not reloaded"]

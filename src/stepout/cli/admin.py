@@ -60,7 +60,7 @@ def ca(*, names: Sequence[str], directory: Path, region: str | None, as_json: bo
     """
     wanted = [*(names or LOCAL), *(hosts(region) if region else ())]
     try:
-        authority = Authority.kept_in(directory, AUTHORITY)
+        authority = Authority.kept_in(directory, AUTHORITY, is_shared=False)
         leaf = authority.leaf_kept_in(directory, *wanted)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None

@@ -125,6 +125,9 @@ def _shown(settings: Settings) -> str:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, str) and value.startswith("command:"):
+        # The arguments of a program may be secret.
+        return f"{value.split()[0]} …"
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "-"
     return "-" if value is None else str(value)

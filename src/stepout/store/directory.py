@@ -6,12 +6,13 @@ import logging
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
 from stepout.errors import StoreError
 
 __all__ = ["DATABASE_FILE", "prepare"]
 
-DATABASE_FILE = "stepout.db"
+DATABASE_FILE: Final = "stepout.db"
 
 _log = logging.getLogger("stepout.store")
 

@@ -96,12 +96,10 @@ class FileKey:
 
     def make(self) -> Key:
         """A new key in the file, on the disk when this returns; raises where there is a file."""
+        if self.path.exists():
+            raise FileExistsError(f"The key file {self.path} is there already")
         key = Key.make()
-        written = _written(self.path, key)
-        try:
-            os.link(written, self.path)
-        finally:
-            written.unlink()
+        _written(self.path, key).replace(self.path)
         _sync_directory(self.path)
         return key
 
