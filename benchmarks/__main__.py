@@ -1,14 +1,16 @@
-"""One table from one run: the States Language in this process, calls over the wire, the ways of a
-program to an API."""
+"""One table from one run: the States Language, IAM policies and the egress's decisions in this
+process, calls over the wire, the ways of a program to an API."""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import calls, language, ways
+from benchmarks import calls, egress, language, policies, ways
 
 PARTS = {
     "language": lambda options: language.run(options.rounds),
+    "policies": lambda options: policies.run(options.rounds),
+    "egress": lambda options: egress.run(options.rounds),
     "calls": calls.run,
     "ways": ways.run,
 }

@@ -24,6 +24,8 @@ import boto3
 from botocore.config import Config
 
 from benchmarks import load
+from benchmarks.identities import ROLE
+from benchmarks.identities import identities as identities_of
 from benchmarks.machines import workflow
 from benchmarks.origin import URL
 from benchmarks.processes import Process, quantile
@@ -34,7 +36,6 @@ from stepout.secret import Secret
 
 KEY, SECRET = "AKIDBENCH", "bench-secret"
 REGION = "us-east-1"
-ROLE = "arn:aws:iam::123456789012:role/bench"
 INPUT = '{"a": 1}'
 IN_FLIGHT = (1, 16, 64)
 
@@ -169,9 +170,7 @@ class _Calls:
 
 def _server(directory: Path, certificate: Path, origin: str) -> Process:
     identities = directory / "identities.toml"
-    identities.write_text(
-        f'[user.bench]\naccess_key_id = "{KEY}"\nsecret_access_key = "{SECRET}"\n'
-    )
+    identities.write_text(identities_of(KEY, SECRET))
     return Process(
         *("-m", "stepout.cli", "serve", "--port", "0", "--identities", str(identities)),
         *("--egress-ca", str(certificate)),

@@ -23,6 +23,7 @@ import httptools
 import httpx
 import requests
 
+from benchmarks.identities import identities as identities_of
 from benchmarks.origin import URL
 from benchmarks.processes import Process, quantile
 from stepout.cli.event_loop import new_event_loop
@@ -67,9 +68,7 @@ class _Ways:
     def _server(self, directory: Path) -> Process:
         upstreams, identities = directory / "upstreams.toml", directory / "identities.toml"
         upstreams.write_text(UPSTREAMS)
-        identities.write_text(
-            f'[user.bench]\naccess_key_id = "{KEY}"\nsecret_access_key = "{SECRET}"\n'
-        )
+        identities.write_text(identities_of(KEY, SECRET))
         return Process(
             *("-m", "stepout.cli", "serve", "--port", "0", "--identities", str(identities)),
             *("--upstreams", str(upstreams), "--egress-ca", str(self._certificate)),

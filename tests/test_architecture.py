@@ -15,6 +15,7 @@ ROOT = Path(stepout.__file__).parent
 FLOORS = {
     "errors": 0,
     "secret": 0,
+    "tables": 0,
     "asl": 0,
     "aws": 0,
     "certificates": 0,
@@ -35,7 +36,7 @@ FLOORS = {
 }
 """Room → floor; the rooms are packages or single modules of `stepout`."""
 
-BASICS = {"errors", "secret"}
+BASICS = {"errors", "secret", "tables"}
 """What every room may use; on floor 0 nothing else."""
 
 

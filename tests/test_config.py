@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from stepout import config
-from stepout.config import ServerSettings, is_loopback, load, load_identities, parse_connect
+from stepout.config import ServerSettings, is_loopback, load, parse_connect, parse_proxy
 from stepout.errors import SettingsError
+from stepout.secret import Secret
 
 
 @pytest.fixture(autouse=True)
@@ -61,12 +62,24 @@ def test_lists_come_repeated_separated_or_as_arrays(elsewhere: Path) -> None:
         ({"account": "12"}, "--account: Expected an account of 12 digits, found '12'."),
         ({"log_format": "xml"}, "--log-format: Expected text or json, found 'xml'."),
         ({"drain_seconds": "-1"}, "--drain-seconds: Expected seconds from 0 to 3600, found '-1'."),
+        ({"repeats": "yes"}, "--repeats: Expected warn, join or off, found 'yes'."),
+        ({"max_executions": "0"}, "--max-executions: Expected a whole number from 1 to 1000000"),
+        ({"max_requests": "x"}, "--max-requests: Expected a whole number from 1 to 1000000"),
+        ({"principal_requests": "-1"}, "--principal-requests: Expected a whole number from 0"),
+        ({"principal_rate": "nan"}, "--principal-rate: Expected a rate from 0.001 to 1000000 or 0"),
+        ({"principal_rate": "fast"}, "--principal-rate: Expected a rate from 0.001 to 1000000 or"),
+        ({"principal_burst": "5"}, "--principal-burst has no meaning without --principal-rate."),
         ({"egress_allow": ("10.0.0.1/8",)}, "--egress-allow: Expected a network such as"),
         ({"egress_connect": ("a:1=b:2",)}, "--egress-connect: Expected HOST:PORT=ADDRESS:PORT"),
         ({"egress_connect": ("1=2",)}, "--egress-connect: Expected HOST:PORT=ADDRESS:PORT"),
+        ({"egress_proxy": "https://proxy:1"}, "--egress-proxy: Expected http://HOST:PORT or"),
+        ({"egress_proxy": "http://proxy:0"}, "--egress-proxy: Expected http://HOST:PORT or"),
+        ({"egress_connections": "0"}, "Expected a whole number from 1 to 65536, found '0'."),
         ({"tls_cert": "c.pem"}, "--tls-cert and --tls-key belong together"),
-        ({"host": "0.0.0.0"}, "which others can reach: that needs --tls-cert and --tls-key."),
+        ({"host": "0.0.0.0"}, "which others can reach: that needs --tls-cert and --tls-key, or"),
         ({"host": "::"}, "that needs --identities"),
+        ({"host": "::", "open": "true"}, "--open lets anybody in; it is for loopback"),
+        ({"open": "false"}, "--closed needs --identities"),
         ({"host": "example.com", "egress_connect": ("a:1=127.0.0.1:2",)}, "on loopback only"),
     ],
 )
@@ -74,6 +87,32 @@ def test_what_cannot_be_used_is_told_with_its_origin(flags: dict[str, Any], prob
     with pytest.raises(SettingsError) as caught:
         load(flags, {})
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("http://proxy.internal:3128", ("proxy.internal", 3128, None)),
+        ("http://[::1]:3128/", ("::1", 3128, None)),
+        ("http://ann:p%40ss:w%2F@10.0.0.1:80", ("10.0.0.1", 80, Secret("ann:p@ss:w/"))),
+    ],
+)
+def test_a_proxy_is_a_url_whose_password_is_not_shown(
+    url: str, parts: tuple[str, int, Secret | None]
+) -> None:
+    settings = load({"egress_proxy": url}, {}).server
+    assert settings.egress_proxy is not None
+    assert parse_proxy(settings.egress_proxy) == parts
+    assert "p%40ss" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://ann:sesame@", "http://ann:sesame@a:b@c:1", "sesame", "http://sesame@a:1"]
+)
+def test_a_proxy_that_cannot_be_read_is_not_shown(url: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"egress_proxy": url}, {})
+    assert "sesame" not in str(caught.value)
 
 
 def test_all_problems_are_told_at_once(elsewhere: Path) -> None:
@@ -131,30 +170,17 @@ def test_connect_entries_name_a_host_and_an_address() -> None:
     }
 
 
-def test_identities_are_read_and_their_secrets_hidden(elsewhere: Path) -> None:
-    file = elsewhere / "users.toml"
-    file.write_text('[user.ann]\naccess_key_id = "AKID"\nsecret_access_key = "sesame"\n')
-    (ann,) = load_identities(file)
-    assert (ann.name, ann.access_key_id, ann.secret.reveal()) == ("ann", "AKID", "sesame")
-    assert "sesame" not in repr(ann)
-
-
 @pytest.mark.parametrize(
-    "text",
+    ("flags", "is_open"),
     [
-        "[user",
-        "user = 1",
-        "[user]\nann = 1",
-        "[user.ann]\n",
-        '[user.ann]\naccess_key_id = 5\nsecret_access_key = "sesame"',
-        '[user.ann]\naccess_key_id = "a"\nsecret_access_key = ["sesame"]',
+        ({}, True),
+        ({"identities": "users.toml"}, False),
+        ({"identities": "users.toml", "open": "true"}, True),
+        ({"host": "0.0.0.0", "insecure_network": "true"}, True),
+        ({"host": "0.0.0.0", "insecure_network": "true", "identities": "users.toml"}, False),
     ],
 )
-def test_a_file_of_identities_that_is_none_is_told_without_secrets(
-    elsewhere: Path, text: str
+def test_unknown_keys_are_let_in_where_there_are_no_identities(
+    flags: dict[str, Any], is_open: bool
 ) -> None:
-    file = elsewhere / "users.toml"
-    file.write_text(text)
-    with pytest.raises(SettingsError, match="to hold users as") as caught:
-        load_identities(file)
-    assert "sesame" not in str(caught.value)
+    assert load(flags, {}).server.is_open is is_open

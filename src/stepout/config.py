@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypeVar
+from urllib.parse import unquote
 
 from stepout.errors import SettingsError
 from stepout.secret import Secret
@@ -23,14 +24,13 @@ __all__ = [
     "PAYLOAD_LIMIT",
     "READ_SECONDS",
     "ClientSettings",
-    "Identity",
     "ServerSettings",
     "Settings",
     "is_loopback",
     "load",
     "load_client",
-    "load_identities",
     "parse_connect",
+    "parse_proxy",
 ]
 
 FILE: Final = Path("stepout.toml")
@@ -72,6 +72,18 @@ class ServerSettings:
     egress_allow: tuple[str, ...] = ()
     """Networks, in CIDR notation, that may be called although they are not the public internet."""
 
+    egress_policy: Path | None = None
+    """TOML file of rules: what may be called, and by whom."""
+
+    egress_proxy: Secret | None = None
+    """`http://HOST:PORT` of a proxy to go out through; a user and a password may stand in it."""
+
+    egress_connections: int = 1_024
+    """Requests that are under way at once; as many may wait."""
+
+    egress_connections_per_host: int = 256
+    """Requests that are under way at once to one host and port; as many may wait."""
+
     egress_ca: tuple[Path, ...] = ()
     """PEM files of further certificate authorities that are believed."""
 
@@ -85,7 +97,18 @@ class ServerSettings:
     """PEM file of the server's private key."""
 
     identities: Path | None = None
-    """TOML file of the access keys that the server knows."""
+    """TOML file of users, roles and policies. With it, only known keys are let in, and everything
+    that they and the machines do is held against their policies."""
+
+    open: bool | None = None
+    """Let unknown access keys in, too, to do everything; so it is where there are no identities."""
+
+    insecure_network: bool = False
+    """Serve an address that others reach although there is no TLS, or no identities."""
+
+    audit: str | None = None
+    """File that gets one JSON line for each request: who, what, allowed or not and why; `-`:
+    standard output."""
 
     mock: Path | None = None
     """MockConfigFile of Step Functions Local: what Tasks answer in test cases."""
@@ -104,6 +127,33 @@ class ServerSettings:
 
     payload_limit: int = PAYLOAD_LIMIT
     """Extension: bytes of an input or output; AWS has 262,144."""
+
+    repeats: str = "warn"
+    """What is done with a call that its client sends again: `warn`, `off`, or the extension `join`:
+    it gets the answer of the first."""
+
+    max_requests: int = 10_000
+    """Requests in flight, in all."""
+
+    max_executions: int = 5_000
+    """Executions in flight, in all."""
+
+    principal_requests: int = 0
+    """Requests in flight of one caller; 0: a fair share."""
+
+    principal_executions: int = 0
+    """Executions in flight of one caller; 0: a fair share."""
+
+    principal_rate: float = 0.0
+    """Requests a second of one caller and operation; 0: any number."""
+
+    principal_burst: int = 0
+    """Requests at one moment of one caller and operation; 0: those of one second."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether unknown access keys are let in."""
+        return self.identities is None if self.open is None else self.open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,15 +186,6 @@ class Settings:
 
     server: ServerSettings
     origins: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """A user of the server."""
-
-    name: str
-    access_key_id: str
-    secret: Secret
 
 
 # --- Reading --------------------------------------------------------------------------------------
@@ -277,6 +318,16 @@ def _time_out(raw: Raw) -> float:
     return seconds
 
 
+def _rate(raw: Raw) -> float:
+    try:
+        rate = float(raw)
+    except ValueError:
+        rate = -1
+    if not (rate == 0 or 0.001 <= rate <= 1_000_000):
+        raise ValueError(f"Expected a rate from 0.001 to 1000000 or 0, found {raw!r}.")
+    return rate
+
+
 def _number(least: int, most: int) -> Read:
     def read(raw: Raw) -> int:
         try:
@@ -329,6 +380,12 @@ def _network(raw: Raw) -> str:
         raise ValueError(f"Expected a network such as 10.0.0.0/16: {error}.") from None
 
 
+def _proxy(raw: Raw) -> Secret:
+    proxy = Secret(_text(raw))
+    parse_proxy(proxy)
+    return proxy
+
+
 def _connect(raw: Raw) -> str:
     _parse_connect(_text(raw))
     return str(raw)
@@ -344,14 +401,27 @@ _READ: Final[Mapping[str, Read]] = {
     "tls_cert": _path,
     "tls_key": _path,
     "identities": _path,
+    "open": _boolean,
+    "insecure_network": _boolean,
     "mock": _path,
     "egress_allow": _each(_network),
+    "egress_policy": _path,
+    "egress_proxy": _proxy,
+    "egress_connections": _number(1, 65_536),
+    "egress_connections_per_host": _number(1, 65_536),
     "egress_ca": _each(_path),
     "egress_connect": _each(_connect),
     "drain_seconds": _seconds,
     "upstreams": _path,
     "error_bodies": _boolean,
     "payload_limit": _number(PAYLOAD_LIMIT, 16_777_216),
+    "repeats": _matching("warn|join|off", "warn, join or off"),
+    "max_requests": _number(1, 1_000_000),
+    "max_executions": _number(1, 1_000_000),
+    "principal_requests": _number(0, 1_000_000),
+    "principal_executions": _number(0, 1_000_000),
+    "principal_rate": _rate,
+    "principal_burst": _number(0, 1_000_000),
     "timeout": _time_out,
     "retries": _number(0, 10),
 }
@@ -363,15 +433,24 @@ def _contradictions(settings: ServerSettings) -> Iterable[str]:
         yield "--tls-cert and --tls-key belong together; one of them is missing."
     if settings.secret_key_source is not None and settings.data is None:
         yield "--secret-key-source belongs to --data, which is missing: nothing would be encrypted."
+    if settings.open is False and settings.identities is None:
+        yield "--closed needs --identities: without a file of access keys nobody could call."
+    if settings.principal_burst and not settings.principal_rate:
+        yield "--principal-burst has no meaning without --principal-rate."
     if is_loopback(settings.host):
         return
     where = f"The server would listen on {settings.host}, which others can reach"
-    if settings.tls_cert is None:
-        yield f"{where}: that needs --tls-cert and --tls-key."
-    if settings.identities is None:
-        yield f"{where}: that needs --identities, a file of the access keys it knows."
     if settings.egress_connect:
         yield f"{where}: --egress-connect is for servers on loopback only."
+    if settings.insecure_network:
+        return
+    way_out = "or, in a network that you trust altogether, --insecure-network"
+    if settings.tls_cert is None:
+        yield f"{where}: that needs --tls-cert and --tls-key, {way_out}."
+    if settings.identities is None:
+        yield f"{where}: that needs --identities, a file of the access keys it knows, {way_out}."
+    if settings.open:
+        yield f"{where}: --open lets anybody in; it is for loopback, {way_out}."
 
 
 # --- Meaning --------------------------------------------------------------------------------------
@@ -409,25 +488,23 @@ def _parse_connect(entry: str) -> tuple[tuple[str, int], tuple[str, int]]:
     return (match[1].lower(), _port(match[2])), (address, _port(match[4]))
 
 
-def load_identities(path: Path) -> tuple[Identity, ...]:
-    """Read a file of users: `[user.NAME]` with `access_key_id` and `secret_access_key`."""
-    try:
-        users = tomllib.loads(path.read_text("utf-8")).get("user", {})
-        return tuple(_identity(name, user) for name, user in users.items())
-    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
-        found = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
-        raise SettingsError(
-            f"Expected {path} to hold users as [user.NAME] with the texts access_key_id and "
-            f"secret_access_key, and it cannot be read: {found}."
-        ) from None
+def parse_proxy(url: Secret) -> tuple[str, int, Secret | None]:
+    """Host, port and credentials (`user:password`) of `http://[USER:PASSWORD@]HOST:PORT`.
+
+    Raises `ValueError`, which does not show the URL: a password may stand in it.
+    """
+    match = _PROXY.fullmatch(url.reveal())
+    if match is None or not 0 < int(match["port"]) <= 65_535:
+        raise ValueError("Expected http://HOST:PORT or http://USER:PASSWORD@HOST:PORT.")
+    user = match["user"]
+    return (
+        match["host"].strip("[]"),
+        int(match["port"]),
+        None if user is None else Secret(unquote(user)),
+    )
 
 
-def _identity(name: str, user: Mapping[str, Raw]) -> Identity:
-    return Identity(name, _text(user["access_key_id"]), Secret(_secret(user)))
-
-
-def _secret(user: Mapping[str, Raw]) -> str:
-    secret = user["secret_access_key"]
-    if not isinstance(secret, str) or not secret:
-        raise ValueError("secret_access_key is not a text")
-    return secret
+_PROXY: Final = re.compile(
+    r"http://(?:(?P<user>[^@/?#\s:]+:[^@/?#\s]*)@)?"
+    r"(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})/?"
+)

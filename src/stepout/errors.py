@@ -6,6 +6,7 @@
     ├── PathError             a text is not a JSONPath of the dialect
     │   (what a path misses in a document is data of a run: `asl.jsonpath.PathMiss`)
     ├── DefinitionError       a definition has problems; carries all of them
+    ├── PolicyError           an IAM policy has problems; carries all of them
     ├── EgressError           an outgoing request was refused or failed
     │   ├── EgressRefused     the egress policy said no; carries the decision
     │   ├── EgressFailed      network, DNS or TLS failed; carries what and where
@@ -31,6 +32,7 @@ with a definition is a list of `asl.problems.Problem`; neither is an exception o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ __all__ = [
     "JsonError",
     "NotCarried",
     "PathError",
+    "PolicyError",
+    "PolicyProblem",
     "ServiceError",
     "SettingsError",
     "StepoutError",
@@ -84,6 +88,27 @@ class DefinitionError(StepoutError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__(", ".join(str(problem) for problem in self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyProblem:
+    """What is wrong at a place of an IAM policy, such as `Statement[2].Condition.StringLike`."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class PolicyError(StepoutError):
+    """An IAM policy has problems; `name` is that of the policy."""
+
+    def __init__(self, name: str, problems: Sequence[PolicyProblem]) -> None:
+        self.name = name
+        self.problems = tuple(problems)
+        listed = "".join(f"\n  {problem}" for problem in self.problems)
+        super().__init__(f"The policy {name} cannot be used:{listed}")
 
 
 class TaskFailed(StepoutError):

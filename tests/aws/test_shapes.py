@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
+import unicodedata
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepout.aws import shapes
-from stepout.aws.shapes import _LINEAR, Service
-from stepout.errors import ServiceError
+from stepout.aws.shapes import _LINEAR, Service, _Compiler, _pattern
+from stepout.errors import ServiceError, StepoutError
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,54 @@ def test_the_models_say_how_a_service_is_called(states: Service, events: Service
     )
     assert {"StartSyncExecution", "TestState", "CreateStateMachine"} <= states.operations.keys()
     assert {"CreateConnection", "PutEvents"} <= events.operations.keys()
+
+
+def test_a_model_says_which_protocol_its_service_speaks(states: Service, events: Service) -> None:
+    assert {states.protocol, events.protocol} == {"json"}
+    assert states.api_version == "2016-11-23"
+    assert states.xml_namespace == ""
+    sts = shapes.load("sts")
+    assert (sts.name, sts.protocol, sts.api_version) == ("sts", "query", "2011-06-15")
+    assert sts.xml_namespace == "https://sts.amazonaws.com/doc/2011-06-15/"
+    assert (sts.target_prefix, sts.json_version) == ("", "")
+    stacks = shapes.load("cloudformation")
+    assert (stacks.name, stacks.protocol) == ("cloudformation", "query")
+    assert stacks.operations["DeleteStack"].output is None
+    with pytest.raises(StepoutError, match="Expected s3 to speak json or query, found rest-xml"):
+        shapes.load("s3")
+
+
+def test_an_operation_without_input_takes_whatever_it_is_given() -> None:
+    operation = shapes.load("iam").operations["GetAccountSummary"]
+    assert operation.input is None
+    assert operation.output is not None
+    assert operation.check({}) == {}
+
+
+def test_the_code_of_a_violated_constraint_is_that_of_the_protocol() -> None:
+    found = error_of(shapes.load("sts"), "GetSessionToken", {"DurationSeconds": 899})
+    assert found == (
+        "ValidationError",
+        "1 validation error detected: Value '899' at 'durationSeconds' failed to satisfy "
+        "constraint: Member must have value greater than or equal to 900",
+    )
+
+
+def test_blobs_are_checked_by_their_size_and_never_shown() -> None:
+    email = shapes.load("ses")
+    operation = email.operations["SendRawEmail"]
+    assert operation.check({"RawMessage": {"Data": b"\x00"}}) == {"RawMessage": {"Data": b"\x00"}}
+    code, message = error_of(email, "SendRawEmail", {"RawMessage": {"Data": "text"}})
+    assert (code, message) == (
+        "SerializationException",
+        "Expected a blob at 'rawMessage.data', found a string.",
+    )
+    checked = _Compiler({"Limited": {"type": "blob", "max": 2}}).compile("Limited")
+    assert list(checked(b"ok", "data")) == []
+    assert list(checked(b"secret", "data")) == [
+        "Value at 'data' failed to satisfy constraint: "
+        "Member must have length less than or equal to 2"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -180,10 +230,69 @@ def test_a_wrong_type_is_a_serialization_exception(
     assert error_of(states, operation, members) == ("SerializationException", message)
 
 
-@given(st.text(alphabet="a: \t\n\x00\x7f\x80~", max_size=12))
-def test_the_linear_patterns_take_what_the_models_take(text: str) -> None:
-    for original, linear in _LINEAR.items():
-        assert bool(re.fullmatch(linear, text)) == bool(re.fullmatch(original, text))
+PIECES = ["arn:", "aws", "-gov", ":iam::", "123456789012", ":role/", ":cloudformation:", "us-1"]
+PIECES += [
+    "::type/",
+    "type",
+    "/",
+    "AbcdefGhijk1",
+    "http:",
+    "https:",
+    ":",
+    "a",
+    "~",
+    " ",
+    "\t",
+    "\n",
+]
+PIECES += ["\x00", "\x7f", "\x80"]
+
+
+@pytest.mark.parametrize(("original", "linear"), _LINEAR.items())
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_the_linear_patterns_take_what_the_models_take(
+    original: str, linear: str, data: st.DataObject
+) -> None:
+    model = re.compile(original, re.ASCII)
+    pieces = st.lists(st.sampled_from(PIECES), max_size=10).map("".join)
+    text = data.draw(st.one_of(pieces, st.from_regex(model, fullmatch=True)))
+    assert bool(re.fullmatch(linear, text, re.ASCII)) == bool(model.fullmatch(text))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (r"(http:|https:)+[^\s]+[\w]", "http:" * 200_000 + " "),
+        (r"(http:|https:)+[^\s]+[\w]", "http:" * 200_000 + "-"),
+        (r"arn:.+:iam::[0-9]{12}:role/.+", "arn:" + "x:iam::123456789012:role/" * 40_000 + "\n"),
+        (r"arn:aws(-[\w]+)*:.+:.+:[0-9]{12}:.+", "arn:aws" + ":123456789012" * 80_000 + ":\n"),
+        (r"arn:aws(-[\w]+)*:.+:.+:[0-9]{12}:.+", "arn:aws" + ":" * 1_000_000),
+        (
+            r"arn:aws[A-Za-z0-9-]{0,64}:cloudformation:[A-Za-z0-9-]{1,64}::"
+            r"type/.+/[0-9a-zA-Z]{12,40}/.+",
+            "arn:aws:cloudformation:us::type" + "/AbcdefGhijk1" * 80_000 + "/\n",
+        ),
+    ],
+)
+def test_a_megabyte_against_a_pattern_is_refused_in_linear_time(pattern: str, text: str) -> None:
+    """As the models have these patterns, each of the texts takes from a minute to hours."""
+    assert pattern in _LINEAR
+    assert _pattern(pattern).fullmatch(text) is None
+
+
+@pytest.mark.parametrize("service", ["stepfunctions", "events", "sts", "cloudformation"])
+def test_every_pattern_of_the_models_can_be_read(service: str) -> None:
+    patterns = [s["pattern"] for s in shapes.load(service).shapes.values() if "pattern" in s]
+    assert patterns
+    assert all(_pattern(pattern) for pattern in patterns)
+
+
+def test_letters_separators_and_numbers_are_those_of_unicode() -> None:
+    pattern = _pattern(r"[\p{L}\p{Z}\p{N}_.:/=+\-@]+")
+    for code in range(sys.maxunicode + 1):
+        expected = unicodedata.category(chr(code))[0] in "LZN" or chr(code) in "_.:/=+-@"
+        assert bool(pattern.fullmatch(chr(code))) == expected, hex(code)
 
 
 def test_a_hostile_header_value_is_checked_in_linear_time(events: Service) -> None:

@@ -571,3 +571,53 @@ def test_the_process_prints_findings_and_ends_with_the_status(
     )
     assert (done.returncode, done.stdout) == (status, line), done.stderr
     assert done.stderr.startswith("Files: 1, ")
+
+
+# --- Policies -------------------------------------------------------------------------------------
+
+POLICY = """{"Version": "2012-10-17", "Statement": [
+  {"Effect": "Allow", "Action": "states:InvokeHTTPEndpoint",
+   "Resource": "arn:aws:states:us-east-1:123456789012:stateMachine:m",
+   "Condition": {"StringLike": {"states:HTTPEndpoint": "https://api.example.com%s"}}}]}"""
+
+
+def test_a_policy_is_told_from_a_definition_and_held_against_iams_language() -> None:
+    result = check(write("policy.json", POLICY % "/v1/*"))
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
+def test_a_host_that_is_not_closed_is_warned_of() -> None:
+    result = check(write("policy.json", POLICY % "*"))
+    assert result.exit_code == 0
+    assert result.stdout.startswith("policy.json:4:33: warning: OPEN_HOST: 'https://api.example")
+
+
+def test_every_problem_of_a_policy_is_told_where_it_stands() -> None:
+    text = (
+        "Statement:\n- Effect: allow\n  Action: x\n  Resource: '*'\n"
+        "  Condition:\n    StringLikes: {a: b}\n"
+    )
+    result = check(write("policy.yaml", text))
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert [line.split(" ")[0] for line in lines] == [
+        "policy.yaml:2:3:",
+        "policy.yaml:3:3:",
+        "policy.yaml:6:5:",
+    ]
+    assert all("error: INVALID_POLICY: " in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("statement", "exit_code"),
+    [
+        ({"Principal": {"Service": "states.amazonaws.com"}, "Action": "sts:AssumeRole"}, 0),
+        ({"Principal": "*", "Action": "states:*", "Resource": "*"}, 0),
+        ({"Action": "states:*"}, 1),
+    ],
+)
+def test_the_kind_of_a_policy_is_known_by_what_it_has(
+    statement: dict[str, object], exit_code: int
+) -> None:
+    document = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", **statement}}
+    assert check(write("policy.json", json.dumps(document))).exit_code == exit_code

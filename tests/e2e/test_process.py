@@ -240,7 +240,7 @@ def test_a_data_directory_in_use_is_a_clear_error(serve: Serve, tmp_path: Path) 
         ),
         (["--tls-cert", "x.pem"], ["belong together"]),
         (["--egress-ca", "/nowhere.pem"], ["Expected /nowhere.pem to hold certificates"]),
-        (["--identities", "/nowhere.toml"], ["Expected /nowhere.toml to hold users"]),
+        (["--identities", "/nowhere.toml"], ["The identities file /nowhere.toml cannot be read"]),
     ],
 )
 def test_settings_that_cannot_work_are_all_told_at_once(

@@ -54,6 +54,23 @@ url = "https://open.example.com/"
 SECRETS = {"ITEMS": "first", "ORDERS": "pw", "TOKENS": "client secret", "HOOKS": "hook key"}
 KEYS = {"app": "app-secret", "admin": "admin-secret"}
 
+IDENTITIES = f"""
+[user.app]
+access_key_id = "AKIDAPP"
+secret_access_key = "{KEYS["app"]}"
+policies = ["call"]
+
+[[policy.call.Statement]]
+Effect = "Allow"
+Action = "states:StartSyncExecution"
+Resource = "arn:aws:states:us-east-1:123456789012:stateMachine:stepout-gateway"
+
+[user.admin]
+access_key_id = "AKIDADMIN"
+secret_access_key = "{KEYS["admin"]}"
+policies = ["AdministratorAccess"]
+"""
+
 ITEMS = "https://items.example.com/v1/items"
 ORDERS = "https://orders.example.org/list"
 TOKENS = "https://tokens.example.com/v2/me"
@@ -123,15 +140,11 @@ def _answer(origin: Origin) -> None:
 def _server(subnet: Subnet, origin: Origin, directory: Path) -> Server:
     authority = Authority.create("the test's own")
     leaf = authority.leaf("127.0.0.1", *ENDPOINTS)
-    users = "".join(
-        f'[user.{name}]\naccess_key_id = "AKID{name.upper()}"\nsecret_access_key = "{secret}"\n'
-        for name, secret in KEYS.items()
-    )
     for name, content in {
         "ca.pem": authority.certificate_pem,
         "chain.pem": leaf.chain_pem,
         "key.pem": leaf.key_pem,
-        "identities.toml": users.encode(),
+        "identities.toml": IDENTITIES.encode(),
         "upstreams.toml": UPSTREAMS.encode(),
     }.items():
         (directory / name).write_bytes(content)

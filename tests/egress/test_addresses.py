@@ -6,7 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from stepout.egress.addresses import embedded, is_metadata, special_range
+from stepout.egress.addresses import carried, embedded, is_metadata, network, special_range
 from stepout.egress.policy import Policy
 
 
@@ -68,7 +68,7 @@ def test_a_public_address_is_allowed(address: str) -> None:
 
 
 def test_a_named_network_is_allowed_and_no_other() -> None:
-    policy = Policy(allow=(ip_network("10.1.0.0/16"), ip_network("fd00::/8")))
+    policy = Policy(networks=(ip_network("10.1.0.0/16"), ip_network("fd00::/8")))
     assert policy.judge_address(ip_address("10.1.2.3")).reason == "allowed: 10.1.0.0/16"
     assert policy.judge_address(ip_address("::ffff:10.1.2.3")).allowed
     assert policy.judge_address(ip_address("fd00::1")).allowed
@@ -82,13 +82,24 @@ def test_a_named_network_is_allowed_and_no_other() -> None:
         "::ffff:169.254.169.254",
         "64:ff9b::169.254.169.254",
         "169.254.170.2",
+        "2002:a9fe:a9fe::",
+        "2001:0:a9fe:a9fe::",
+        "2001:0:4136:e378:8000:63bf:5601:5601",
+        "::169.254.169.254",
+        "::ffff:0:169.254.169.254",
+        "64:ff9b:1:a9fe:a9:fe00::",
+        "64:ff9b:1:0:a9:fea9:fe00:0",
+        "64:ff9b:1::169.254.169.254",
+        "2a00:1450::5efe:169.254.169.254",
+        "2a00:1450:64::a9fe:a9fe",
         "fd00:ec2::254",
+        "169.254.42.42",
         "100.100.100.200",
         "168.63.129.16",
     ],
 )
 def test_metadata_services_are_never_allowed(address: str) -> None:
-    everything = Policy(allow=(ip_network("0.0.0.0/0"), ip_network("::/0")))
+    everything = Policy((ip_network("0.0.0.0/0"), ip_network("::/0"), ip_network("2002::/16")))
     assert is_metadata(ip_address(address))
     decision = everything.judge_address(ip_address(address))
     assert not decision.allowed
@@ -99,3 +110,45 @@ def test_the_ipv4_address_inside_is_what_is_judged() -> None:
     assert str(embedded(ip_address("::ffff:1.2.3.4"))) == "1.2.3.4"
     assert embedded(ip_address("2002:102:304::")) is None
     assert embedded(ip_address("1.2.3.4")) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "inside"),
+    [
+        ("1.2.3.4", []),
+        ("2606:4700::1", []),
+        ("::ffff:1.2.3.4", ["1.2.3.4"]),
+        ("::1.2.3.4", ["1.2.3.4"]),
+        ("::ffff:0:1.2.3.4", ["1.2.3.4"]),
+        ("64:ff9b::1.2.3.4", ["1.2.3.4"]),
+        ("2002:102:304::1", ["1.2.3.4"]),
+        ("2001:0:102:304:0:ffff:fafb:fcfd", ["1.2.3.4", "5.4.3.2"]),
+        ("2606:4700::200:5efe:1.2.3.4", ["1.2.3.4"]),
+    ],
+)
+def test_every_ipv4_address_that_is_spelled_is_found(address: str, inside: list[str]) -> None:
+    assert [str(one) for one in carried(ip_address(address))] == inside
+
+
+@pytest.mark.parametrize("address", ["64:ff9b:1:102:3:400::", "64:ff9b:1:1:2:304::"])
+def test_a_local_nat64_is_read_with_every_length_of_its_prefix(address: str) -> None:
+    assert "1.2.3.4" in map(str, carried(ip_address(address)))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("64:ff9b::a00:0/104", "10.0.0.0/8"),
+        ("::/0", "::/0"),
+    ],
+)
+def test_a_network_of_mapped_addresses_is_the_one_inside(text: str, found: str) -> None:
+    assert str(network(text)) == found
+
+
+def test_a_network_of_all_ipv6_addresses_holds_no_mapped_one() -> None:
+    policy = Policy((network("::/0"),))
+    assert policy.judge_address(ip_address("fd00::1")).allowed
+    assert not policy.judge_address(ip_address("::ffff:10.0.0.1")).allowed

@@ -16,6 +16,8 @@ from stepout.egress.addresses import Address
 from stepout.egress.http import Egress
 from stepout.egress.message import Request, Response
 from stepout.egress.policy import Policy
+from stepout.egress.pool import Network, Pool, _Connector
+from stepout.egress.resolve import DnsResolver
 from stepout.egress.trust import trust
 from stepout.errors import EgressFailed, EgressRefused, SettingsError
 from stepout.origin import Origin
@@ -45,6 +47,10 @@ async def fetch(egress: Egress, url: str = URL, method: str = "GET", **more: obj
     request = Request(method=method, url=url, **more)  # type: ignore[arg-type] # a test's own words
     async with asyncio.timeout(10):
         return await egress.request(request, max_body=LIMIT)
+
+
+def _network() -> Network:
+    return Network(trust=trust(), resolver=DnsResolver(), connect_to={})
 
 
 class FixedResolver:
@@ -184,9 +190,8 @@ async def test_connections_are_pooled(egress: Egress, origin: Origin) -> None:
     origin.get(URL).respond(text="ok")
     for _ in range(3):
         await fetch(egress)
-    connector = egress._session.connector
-    assert connector is not None
-    assert sum(map(len, connector._conns.values())) == 1
+    (pool,) = egress._pools.values()
+    assert sum(map(len, pool._connector._conns.values())) == 1
 
 
 @pytest.mark.parametrize(
@@ -229,13 +234,13 @@ async def test_a_failed_exchange_holds_no_connection(monkeypatch: pytest.MonkeyP
         writer.transport.abort()
 
     opened: list[socket.socket] = []
-    open_one = Egress._open
+    open_one = _Connector.open
 
-    def remember(self: Egress, info: object) -> socket.socket:
+    def remember(self: _Connector, info: object) -> socket.socket:
         opened.append(open_one(self, info))
         return opened[-1]
 
-    monkeypatch.setattr(Egress, "_open", remember)
+    monkeypatch.setattr(_Connector, "open", remember)
     context = authority.server_context("api.example.com")
     server = await asyncio.start_server(babble, "127.0.0.1", 0, ssl=context)
     target = {("api.example.com", 443): server.sockets[0].getsockname()}
@@ -310,7 +315,7 @@ async def test_a_name_is_dialled_at_judged_addresses_only(origin: Origin) -> Non
     """The name has a private and an allowed address; only the allowed one is dialled."""
     origin.get(f"https://api.example.com:{origin.port}/").respond(text="ok")
     resolver = FixedResolver("10.0.0.1", "127.0.0.1")
-    policy = Policy(allow=(ip_network("127.0.0.1/32"),))
+    policy = Policy(networks=(ip_network("127.0.0.1/32"),))
     client = Egress(policy, trust=believing(origin), resolver=resolver)
     response = await fetch(client, f"https://api.example.com:{origin.port}/")
     assert response.body == b"ok"
@@ -337,11 +342,11 @@ async def test_a_name_of_special_addresses_is_refused(addresses: list[str], reas
 
 async def test_the_socket_is_judged_even_when_the_resolver_is_not_asked() -> None:
     """What is dialled passes the policy whichever way it came to be dialled."""
-    client = Egress(Policy(), trust=trust())
+    pool = Pool(Policy().judge(Request("GET", URL)).reach, _network())
     info = (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 443))
     with pytest.raises(EgressRefused, match="address-loopback"):
-        client._open(info)
-    await client.close()
+        pool._connector.open(info)
+    await pool.close()
 
 
 async def test_connect_to_never_reaches_a_metadata_service() -> None:
@@ -381,7 +386,7 @@ async def test_a_decision_is_logged_without_path_query_or_headers(
         egress,
         "https://api.example.com/hook/sesame?key=sesame",
         headers=(("Authorization", "Bearer sesame"),),
-        subject="arn:of:machine",
+        machine="arn:of:machine",
     )
     with pytest.raises(EgressRefused):
         await fetch(egress, "https://ann:sesame@api.example.com/")
@@ -391,7 +396,7 @@ async def test_a_decision_is_logged_without_path_query_or_headers(
         "allowed",
         200,
     )
-    assert first["subject"] == "arn:of:machine"
+    assert first["machine"] == "arn:of:machine"
     assert (second["decision"], second["host"]) == ("refused", None)
     assert "sesame" not in f"{first}{second}{caplog.text}"
 

@@ -17,10 +17,9 @@ from stepout.asl.values import Document, Json
 from stepout.engine.turn import Run, Turn
 from stepout.errors import Fenced
 from stepout.journal.memory import MemoryJournal
-from stepout.runtime import express
 from stepout.runtime.clock import SystemClock
 from stepout.runtime.driver import Driver
-from stepout.runtime.express import Express, ShuttingDown, TooManyRuns
+from stepout.runtime.express import MAX_RUNS, Express, ShuttingDown, TooManyRuns
 from stepout.runtime.machines import Machines
 from stepout.runtime.pool import EvaluationPool
 from stepout.tasks import Integrations, Scope
@@ -58,11 +57,14 @@ def run_of(name: str = "n", **changes: Any) -> Run:
     return Run(**{**members, **changes})
 
 
-def make(work: Work | None = None, journal: MemoryJournal | None = None) -> Express:
+def make(
+    work: Work | None = None, journal: MemoryJournal | None = None, max_runs: int = MAX_RUNS
+) -> Express:
     journal = MemoryJournal() if journal is None else journal
     integrations: Any = {} if work is None else {HTTP: work}
     clock, pool = SystemClock(), EvaluationPool()
-    return Express(Driver(journal, Integrations(integrations), clock, pool), journal, clock)
+    driver = Driver(journal, Integrations(integrations), clock, pool)
+    return Express(driver, journal, clock, max_runs)
 
 
 async def test_a_run_ends_with_its_output_and_leaves_nothing_behind() -> None:
@@ -188,19 +190,20 @@ async def test_a_server_that_drains_takes_no_new_runs() -> None:
         await runs.run(parse(PASS), run_of())
 
 
-async def test_more_runs_than_the_server_is_willing_to_drive_are_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(express, "MAX_RUNS", 2)
-
+async def test_more_runs_than_the_server_is_willing_to_drive_are_refused() -> None:
     async def work(_arguments: Json, _scope: Scope) -> Json:
         await asyncio.Event().wait()
 
-    runs = make(work)
-    running = [asyncio.create_task(runs.run(task(), run_of(str(n)))) for n in range(2)]
+    runs = make(work, max_runs=2)
+    begun: list[str] = []
+    running = [
+        asyncio.create_task(runs.run(task(), run_of(str(n)), started=begun.append))
+        for n in range(2)
+    ]
     await asyncio.sleep(0)
     with pytest.raises(TooManyRuns):
-        await runs.run(task(), run_of("3"))
+        await runs.run(task(), run_of("3"), started=begun.append)
+    assert begun == [run_of("0").arn, run_of("1").arn]
     await runs.drain(0)
     await asyncio.gather(*running)
 

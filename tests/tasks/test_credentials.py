@@ -66,7 +66,7 @@ def test_a_post_has_the_parameters_and_then_the_client_in_its_body() -> None:
         url="https://id.example.com/token?tenant=a%20b",
         headers=(("Content-Type", "application/x-www-form-urlencoded"), ("X-Team", "blue")),
         body=b"grant_type=client_credentials&scope=owned-echo&client_secret=s%26s&client_id=me",
-        subject="arn:of:connection",
+        connection="arn:of:connection",
     )
 
 

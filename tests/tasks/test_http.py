@@ -130,7 +130,14 @@ async def result_of(answer: Response | EgressError) -> Json | StatesError:
 
 
 async def test_a_plain_call_has_the_managed_headers_and_the_credential() -> None:
-    assert await sent() == Request("GET", URL, (AGENT, RANGE, KEY), None, "arn:of:machine")
+    assert await sent() == Request(
+        "GET",
+        URL,
+        (AGENT, RANGE, KEY),
+        role=SCOPE.role_arn,
+        machine=SCOPE.machine_arn,
+        connection=ARN,
+    )
 
 
 async def test_the_connection_may_stand_in_either_place() -> None:

@@ -1,30 +1,31 @@
-"""The door: a raw ASGI app that takes AWS JSON requests and answers them.
+"""The door: a raw ASGI app that takes AWS's requests and answers them.
 
-A request passes these checks in AWS's order: body is JSON → the target is known → signature → types
-and constraints of the service model → the operation itself. What an operation does is in
-`api/operations/`; the shapes come from the service models.
+A request passes these checks in AWS's order: it can be read → it names an operation → signature →
+types and constraints of the service model → permission → the operation itself. What an operation
+does is in `api/operations/`; the shapes come from the service models.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-import orjson
-
 from stepout.api import faults, operations
+from stepout.api.access import judge
+from stepout.api.audit import Audit
 from stepout.api.auth import Auth
-from stepout.api.caller import OPERATIONS, Caller
-from stepout.api.ids import new_uuid
+from stepout.api.caller import OPERATIONS, Arrival, Caller
+from stepout.api.exchange import Answer, Exchange
+from stepout.api.limits import Visit
 from stepout.api.metrics import Metrics
+from stepout.api.protocols import Asked, Named, Protocols
+from stepout.api.repeats import Repeats, Started, key_of
 from stepout.api.services import Services
-from stepout.asl.values import Json, loads
 from stepout.aws.shapes import Service
 from stepout.aws.sigv4 import SignedRequest
-from stepout.errors import JsonError, ServiceError
+from stepout.errors import ServiceError
 
 __all__ = ["MAX_BODY", "App", "Health"]
 
@@ -32,8 +33,6 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-Named: TypeAlias = Mapping[bytes, bytes]
-"""Headers by lower-case name, the last of each."""
 
 _log = logging.getLogger("stepout.request")
 
@@ -48,14 +47,6 @@ class Health:
     is_draining: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    content_type: bytes
-    body: bytes
-    error: str | None = None
-
-
 class App:
     """Serves the operations of the given service models, and its own health and metrics."""
 
@@ -63,18 +54,22 @@ class App:
         self,
         services: Services,
         auth: Auth,
-        models: Mapping[str, Service],
+        models: Iterable[Service],
         metrics: Metrics,
         health: Health,
+        audit: Audit,
+        repeats: Repeats,
         max_body: int = MAX_BODY,
     ) -> None:
         operations.load()
         self._max_body = max_body
         self._services = services
         self._auth = auth
-        self._models = models
+        self._protocols = Protocols(models)
         self._metrics = metrics
         self._health = health
+        self._audit = audit
+        self._repeats = repeats
         self._own = {
             "/_stepout/health": self._answer_health,
             "/_stepout/ready": self._answer_ready,
@@ -84,95 +79,110 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        started = time.perf_counter()
-        request_id = new_uuid()
+        headers = dict(scope["headers"])
+        exchange = Exchange(_arrival(scope, headers))
         own = self._own.get(scope["path"]) if scope["method"] in ("GET", "HEAD") else None
         if own is not None:
-            await _send(send, own(), request_id)
+            await _send(send, own(), exchange.request_id)
             return
         try:
-            operation, answer = await self._serve(scope, receive)
+            answer = await self._serve(scope, headers, receive, exchange)
         except _Gone:
             return
-        await _send(send, answer, request_id)
-        duration = time.perf_counter() - started
-        self._metrics.request(operation, answer.error, duration)
-        _report(operation, answer, request_id, duration)
+        await _send(send, answer, exchange.request_id)
+        self._metrics.request(exchange.operation, answer.error, exchange.seconds)
+        _report(exchange, answer)
+        self._audit.write(exchange, answer)
 
-    async def _serve(self, scope: Scope, receive: Receive) -> tuple[str, _Answer]:
-        """The operation's name and the answer; no exception gets out but `_Gone`."""
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
-        named = dict(headers)
-        target = named.get(b"x-amz-target")
-        model, name = self._find(target)
-        content_type = _CONTENT_TYPES[model.json_version if model else "1.0"]
-        label = name if model and name in model.operations else "unknown"
+    async def _serve(
+        self, scope: Scope, named: Named, receive: Receive, exchange: Exchange
+    ) -> Answer:
+        """The answer; no exception gets out but `_Gone`."""
+        protocol = self._protocols.of(scope["method"], scope["query_string"], named)
+        visit: Visit | None = None
         try:
+            visit = self._services.limits.enter()
             _check_authority(scope, named)
             request = SignedRequest(
                 method=scope["method"],
                 path=scope["raw_path"].decode("latin-1"),
                 query=scope["query_string"].decode("latin-1"),
-                headers=headers,
-                body=await _read(receive, named, self._max_body),
+                headers=scope["headers"],
+                body=await _read(receive, named, self._max_body, visit),
             )
-            body = orjson.dumps(await self._call(model, name, request, named))
-            return label, _Answer(200, content_type, body)
+            asked = protocol.read(request, named, exchange)
+            caller = _traced(self._auth.identify(request, asked.service, exchange.arrival), named)
+            exchange.caller = caller
+            visit.identify(caller.account_holder, asked.operation)
+            body = await self._perform(asked, caller, request, named, exchange)
+            return Answer(200, protocol.content_type(named), body)
         except ServiceError as error:
-            status = error.status
-            return label, _Answer(status, content_type, faults.body_of(error), error.code)
+            return protocol.refusal(error, exchange.request_id, named)
         except _Gone:
             raise
         except Exception:  # noqa: BLE001 — the last line of defence
             # A bug of ours. The caller gets no trace of it, the log does.
-            _log.exception("request failed", extra={"fields": {"operation": label}})
-            body = faults.body_of(faults.INTERNAL)
-            return label, _Answer(500, content_type, body, faults.INTERNAL.code)
+            _log.exception("request failed", extra={"fields": {"operation": exchange.operation}})
+            return protocol.refusal(faults.INTERNAL, exchange.request_id, named)
+        finally:
+            if visit is not None:
+                visit.release()
 
-    def _find(self, target: bytes | None) -> tuple[Service | None, str]:
-        prefix, _, name = (target or b"").decode("latin-1").partition(".")
-        return self._models.get(prefix), name
+    async def _perform(
+        self,
+        asked: Asked,
+        caller: Caller,
+        request: SignedRequest,
+        named: Named,
+        exchange: Exchange,
+    ) -> bytes:
+        """The body of the answer to a caller who is known; raises `ServiceError`."""
+        operation = OPERATIONS.get((asked.service, asked.operation))
+        if operation is None:
+            raise faults.not_served(asked.operation)
+        members = asked.members()
+        exchange.judgement = judge(caller, operation, members, self._services.clock.now())
+        if exchange.judgement.refusal is not None:
+            raise exchange.judgement.refusal
 
-    async def _call(
-        self, model: Service | None, name: str, request: SignedRequest, named: Named
-    ) -> dict[str, Json]:
-        if request.method != "POST" or request.path != "/":
-            raise ServiceError(
-                "UnknownOperationException",
-                f"Expected POST /, found {request.method} {request.path}.",
-                status=404,
-            )
-        members = _members(request.body)
-        if model is None or name not in model.operations:
-            target = named.get(b"x-amz-target")
-            raise faults.unknown_operation(None if target is None else target.decode("latin-1"))
-        caller = self._auth.identify(request, model.name)
-        handler = OPERATIONS.get((model.name, name))
-        if handler is None:
-            raise faults.not_served(f"{model.target_prefix}.{name}")
-        given = model.operations[name].check(members)
-        return await handler(self._services, _traced(caller, named), given)
+        async def run(started: Started) -> bytes:
+            calling = replace(caller, started=started)
+            result = await operation.handle(self._services, calling, members)
+            return asked.encode(result, exchange.request_id)
 
-    def _answer_health(self) -> _Answer:
-        return _Answer(200, b"application/json", b'{"status":"ok"}')
+        key = None
+        if asked.operation in _REPEATED:
+            invocation_id = named.get(b"amz-sdk-invocation-id", b"")
+            key = key_of(caller.access_key_id, asked.operation, request.body, invocation_id)
+        return await self._repeats.answer(key, run)
 
-    def _answer_ready(self) -> _Answer:
+    def _answer_health(self) -> Answer:
+        return Answer(200, b"application/json", b'{"status":"ok"}')
+
+    def _answer_ready(self) -> Answer:
         if self._health.is_draining:
-            return _Answer(503, b"application/json", b'{"status":"draining"}')
-        return _Answer(200, b"application/json", b'{"status":"ready"}')
+            return Answer(503, b"application/json", b'{"status":"draining"}')
+        return Answer(200, b"application/json", b'{"status":"ready"}')
 
-    def _answer_metrics(self) -> _Answer:
-        return _Answer(200, self._metrics.content_type, self._metrics.text())
+    def _answer_metrics(self) -> Answer:
+        return Answer(200, self._metrics.content_type, self._metrics.text())
 
 
-_CONTENT_TYPES: Final = {
-    "1.0": b"application/x-amz-json-1.0",
-    "1.1": b"application/x-amz-json-1.1",
-}
+_REPEATED: Final = frozenset({"StartSyncExecution"})
+"""Operations that an SDK sends again when they take long, and that do twice what is sent twice."""
 
 
 class _Gone(Exception):
     """The client went away before its request was complete."""
+
+
+def _arrival(scope: Scope, named: Named) -> Arrival:
+    client = scope.get("client")
+    return Arrival(
+        source_ip="" if client is None else client[0],
+        is_secure=scope["scheme"] == "https",
+        user_agent=named.get(b"user-agent", b"").decode("latin-1"),
+    )
 
 
 def _check_authority(scope: Scope, named: Named) -> None:
@@ -183,8 +193,8 @@ def _check_authority(scope: Scope, named: Named) -> None:
         raise faults.bad_host(authority.decode("latin-1"), host.decode("latin-1"))
 
 
-async def _read(receive: Receive, named: Named, most: int) -> bytes:
-    """The request's body, refused as soon as it is known to be too large."""
+async def _read(receive: Receive, named: Named, most: int, visit: Visit) -> bytes:
+    """The request's body, refused as soon as it is known to be too large, or all bodies are."""
     length = named.get(b"content-length", b"0")
     if length.isdigit() and int(length) > most:
         raise faults.too_large(most)
@@ -196,19 +206,9 @@ async def _read(receive: Receive, named: Named, most: int) -> bytes:
         body += message["body"]
         if len(body) > most:
             raise faults.too_large(most)
+        visit.read(len(message["body"]))
         if not message["more_body"]:
             return bytes(body)
-
-
-def _members(body: bytes) -> dict[str, Json]:
-    """The request's members; an empty body has none."""
-    try:
-        members = loads(body) if body else {}
-    except JsonError as error:
-        raise faults.unreadable(str(error)) from None
-    if not isinstance(members, dict):
-        raise faults.unreadable("Expected the request's body to be a JSON object.")
-    return members
 
 
 def _traced(caller: Caller, named: Named) -> Caller:
@@ -217,7 +217,7 @@ def _traced(caller: Caller, named: Named) -> Caller:
     return caller if trace is None else replace(caller, trace_header=trace.decode("latin-1"))
 
 
-async def _send(send: Send, answer: _Answer, request_id: str) -> None:
+async def _send(send: Send, answer: Answer, request_id: str) -> None:
     headers = [
         (b"content-type", answer.content_type),
         (b"content-length", str(len(answer.body)).encode()),
@@ -230,15 +230,15 @@ async def _send(send: Send, answer: _Answer, request_id: str) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def _report(operation: str, answer: _Answer, request_id: str, duration: float) -> None:
+def _report(exchange: Exchange, answer: Answer) -> None:
     """One line for each request, without its data."""
     if not _log.isEnabledFor(logging.INFO):
         return
     fields: dict[str, object] = {
-        "operation": operation,
+        "operation": exchange.operation,
         "status": answer.status,
-        "duration_ms": round(duration * 1_000, 3),
-        "request_id": request_id,
+        "duration_ms": round(exchange.seconds * 1_000, 3),
+        "request_id": exchange.request_id,
     }
     if answer.error is not None:
         fields["error"] = answer.error

@@ -18,6 +18,7 @@ __all__ = [
     "INTERNAL",
     "bad_host",
     "body_of",
+    "denied",
     "from_browser",
     "invalid_arn",
     "invalid_definition",
@@ -25,11 +26,14 @@ __all__ = [
     "invalid_name",
     "machine_exists",
     "machine_missing",
+    "not_post",
     "not_served",
+    "role_not_assumable",
     "shutting_down",
     "stopped",
     "throttled",
     "too_large",
+    "unknown_key",
     "unknown_operation",
     "unreadable",
     "validation",
@@ -94,6 +98,18 @@ def stopped() -> ServiceError:
     )
 
 
+def denied(why: str) -> ServiceError:
+    return ServiceError(ACCESS_DENIED, why)
+
+
+def role_not_assumable() -> ServiceError:
+    return ServiceError(
+        ACCESS_DENIED,
+        "Neither the global service principal states.amazonaws.com, nor the regional one is "
+        "authorized to assume the provided role.",
+    )
+
+
 def from_browser() -> ServiceError:
     return ServiceError(
         ACCESS_DENIED,
@@ -103,9 +119,23 @@ def from_browser() -> ServiceError:
     )
 
 
-def not_served(target: str) -> ServiceError:
+def not_served(operation: str) -> ServiceError:
     return ServiceError(
-        "UnknownOperationException", f"stepout does not serve {target} yet.", status=400
+        "UnknownOperationException", f"stepout does not serve {operation} yet.", status=400
+    )
+
+
+def not_post(method: str, path: str) -> ServiceError:
+    return ServiceError(
+        "UnknownOperationException", f"Expected POST /, found {method} {path}.", status=404
+    )
+
+
+def unknown_key() -> ServiceError:
+    return ServiceError(
+        "UnrecognizedClientException",
+        "The security token included in the request is invalid.",
+        status=403,
     )
 
 

@@ -33,7 +33,8 @@ _BUCKETS: Final = (
 
 
 class Metrics:
-    """`stepout_requests_total`, `stepout_request_seconds`, `stepout_executions_in_flight`."""
+    """`stepout_requests_total`, `stepout_request_seconds`, `stepout_executions_in_flight`,
+    `stepout_refused_total`, `stepout_repeats_total`."""
 
     def __init__(self, in_flight: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
@@ -51,6 +52,18 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._refused = Counter(
+            "stepout_refused",
+            "Requests and executions that were over a limit, by the limit's name.",
+            ("limit",),
+            registry=self._registry,
+        )
+        self._repeats = Counter(
+            "stepout_repeats",
+            "Calls that a client has sent again, by what was done.",
+            ("decision",),
+            registry=self._registry,
+        )
         Gauge(
             "stepout_executions_in_flight",
             "Executions that are running.",
@@ -65,6 +78,14 @@ class Metrics:
         """Count an answered request."""
         self._count(operation, error or "").inc()
         self._time(operation).observe(seconds)
+
+    def refused(self, limit: str) -> None:
+        """Count what was over a limit."""
+        self._refused.labels(limit).inc()
+
+    def repeat(self, decision: str) -> None:
+        """Count a call that was sent again."""
+        self._repeats.labels(decision).inc()
 
     def text(self) -> bytes:
         """The exposition format."""

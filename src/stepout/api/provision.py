@@ -13,12 +13,14 @@ from typing import Any
 
 from stepout.api import operations
 from stepout.api.caller import OPERATIONS, Caller
+from stepout.api.identities import machine_role, role_arn
 from stepout.api.services import Services
 from stepout.aws import arn as arns
 from stepout.aws.shapes import Service
 from stepout.errors import ServiceError, SettingsError
-from stepout.gateway.connections import connection_request
+from stepout.gateway.connections import connection_name, connection_request
 from stepout.gateway.definition import PASSTHROUGH_NAME, gateway_machine, passthrough_machine
+from stepout.gateway.permissions import role_policy
 from stepout.gateway.upstreams import Upstream, Upstreams
 
 __all__ = ["provision"]
@@ -40,14 +42,16 @@ async def provision(
     Raises `SettingsError` with every secret that is missing or does not fit.
     """
     operations.load()
-    provider = _Provider(services, {model.name: model for model in models.values()}, caller)
+    provider = _Provider(services, models, caller)
     requests = _requests(upstreams, environ)
     connections = {
         upstream.name: await provider.connection(upstream, request)
         for upstream, request in requests
     }
+    await provider.role(upstreams.machine, upstreams, connections)
     machine = await provider.machine(upstreams.machine, gateway_machine(upstreams, connections))
     if upstreams.has_passthrough:
+        await provider.role(PASSTHROUGH_NAME, upstreams, connections)
         arn = await provider.machine(PASSTHROUGH_NAME, passthrough_machine())
         _log.warning(
             "passthrough: whoever may start this machine may send any connection's credential to "
@@ -90,6 +94,23 @@ class _Provider:
         arn: str = made["ConnectionArn"]
         return arn
 
+    async def role(self, name: str, upstreams: Upstreams, connections: Mapping[str, str]) -> None:
+        """Let the machine of this name do what its upstreams need, where roles are asked."""
+        if self._services.directories is None:
+            return
+        region, account = self._caller.region, self._caller.account
+        described = [
+            await self._call("events", "DescribeConnection", {"Name": connection_name(upstream)})
+            for upstream in upstreams
+        ]
+        policy = role_policy(
+            upstreams,
+            arns.state_machine(region, account, name),
+            connections.values(),
+            [connection["SecretArn"] for connection in described],
+        )
+        self._services.directories.add(machine_role(name, account, region, policy))
+
     async def machine(self, name: str, definition: Json) -> str:
         """The ARN of an Express machine with this definition."""
         caller = self._caller
@@ -97,7 +118,7 @@ class _Provider:
         request = {
             "name": name,
             "type": "EXPRESS",
-            "roleArn": f"arn:aws:iam::{caller.account}:role/{name}",
+            "roleArn": role_arn(name, caller.account, caller.region),
             "definition": text,
         }
         try:
@@ -114,4 +135,4 @@ class _Provider:
 
     async def _call(self, service: str, operation: str, request: Json) -> Json:
         given = self._models[service].operations[operation].check(request)
-        return await OPERATIONS[service, operation](self._services, self._caller, given)
+        return await OPERATIONS[service, operation].handle(self._services, self._caller, given)

@@ -6,25 +6,38 @@ import asyncio
 import signal
 import socket
 import ssl
+import time
 from collections import ChainMap
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack
-from ipaddress import ip_network
+from functools import partial
+from pathlib import Path
 from typing import Final
 
+from stepout.api.access import RolePermissions
 from stepout.api.app import MAX_BODY, App, Health
-from stepout.api.auth import Auth
+from stepout.api.audit import Audit
+from stepout.api.auth import Auth, root
 from stepout.api.caller import Caller
 from stepout.api.front import Front, listen
+from stepout.api.identities import Directories, Directory
+from stepout.api.limits import Limits, Quotas
 from stepout.api.metrics import Metrics
 from stepout.api.provision import provision
+from stepout.api.repeats import MODES
 from stepout.api.services import Services
+from stepout.api.sessions import Sessions
 from stepout.api.tls import Certificate
 from stepout.aws import shapes
 from stepout.aws.shapes import Service
-from stepout.config import ServerSettings, is_loopback, load_identities, parse_connect
+from stepout.config import ServerSettings, parse_connect, parse_proxy
+from stepout.egress import rules
+from stepout.egress.addresses import network
 from stepout.egress.http import Egress, Place
-from stepout.egress.policy import Policy
+from stepout.egress.policy import Policy, Rule
+from stepout.egress.proxy import Proxy
+from stepout.egress.reload import PolicyFile
+from stepout.egress.slots import Slots
 from stepout.egress.trust import trust
 from stepout.gateway.upstreams import Upstreams
 from stepout.journal.memory import MemoryJournal
@@ -44,7 +57,7 @@ from stepout.tasks.mocks import Functions, Mocks, TaskFunction
 
 __all__ = ["Server", "serve"]
 
-SERVICES: Final = ("stepfunctions", "events")
+SERVICES: Final = ("stepfunctions", "events", "sts")
 """The service models that the server answers."""
 
 
@@ -94,13 +107,10 @@ class Server:
     async def _start(self) -> None:
         settings, resources = self._settings, self._resources
         clock, journal = SystemClock(), MemoryJournal()
+        directories = self._directories()
         store = await _open_store(settings, self._environ)
         resources.push_async_callback(store.close)
-        egress = Egress(
-            Policy(allow=tuple(map(ip_network, settings.egress_allow))),
-            trust=trust(settings.egress_ca),
-            connect_to=ChainMap(parse_connect(settings.egress_connect), self._connect_to),
-        )
+        egress = self._egress()
         resources.push_async_callback(egress.close)
         tokens = TokenCache(egress)
         resources.push_async_callback(tokens.close)
@@ -110,13 +120,17 @@ class Server:
             tokens=tokens,
             payload_limit=settings.payload_limit,
             keeps_error_bodies=settings.error_bodies,
+            permissions=None if directories is None else RolePermissions(directories),
         )
         mocks = Mocks() if settings.mock is None else Mocks.load(settings.mock)
         integrations = Integrations(build(ports), stand_ins=(mocks, self._functions))
         pool = EvaluationPool()
         resources.callback(pool.close)
         driver = Driver(journal, integrations, clock, pool)
-        self._express = Express(driver, journal, clock)
+        self._express = Express(driver, journal, clock, settings.max_executions)
+        self._metrics = Metrics(lambda: self._express.in_flight)
+        self._repeats = MODES[settings.repeats](time.monotonic, self._metrics.repeat)
+        resources.push_async_callback(self._repeats.close)
         authorizer = Authorizer(store.connections, tokens.authorise, clock)
         resources.push_async_callback(authorizer.close)
         logs = ExecutionLogs(settings.execution_log)
@@ -129,33 +143,75 @@ class Server:
             mocks=mocks,
             authorizer=authorizer,
             clock=clock,
+            sessions=Sessions(),
+            directories=directories,
+            limits=Limits(_quotas(settings), refused=self._metrics.refused),
             payload_limit=settings.payload_limit,
         )
         models = _models(settings)
         if settings.upstreams is not None:
             upstreams = Upstreams.load(settings.upstreams)
-            caller = Caller(settings.account, settings.region, "")
+            itself = root(settings.account, settings.region)
+            caller = Caller(settings.account, settings.region, "", itself)
             self.gateway_arn = await provision(services, models, caller, upstreams, self._environ)
         await self._listen(services, models, clock)
         await _resume(store, authorizer)
+
+    def _directories(self) -> Directories | None:
+        """Who is known; None where everybody may do everything."""
+        settings = self._settings
+        if settings.identities is None:
+            return None
+        return Directories(
+            Directory.load(
+                settings.identities,
+                account=settings.account,
+                region=settings.region,
+                environ=self._environ,
+            )
+        )
+
+    def _egress(self) -> Egress:
+        """The way out, with the policy of now and, where it is a file, of later."""
+        settings = self._settings
+        policy = Policy(tuple(map(network, settings.egress_allow)))
+        proxy = None if settings.egress_proxy is None else parse_proxy(settings.egress_proxy)
+        egress = Egress(
+            policy,
+            trust=trust(settings.egress_ca),
+            connect_to=ChainMap(parse_connect(settings.egress_connect), self._connect_to),
+            proxy=None if proxy is None else Proxy(*proxy),
+            slots=Slots(settings.egress_connections, settings.egress_connections_per_host),
+        )
+        if settings.egress_policy is not None:
+            upstreams = None if settings.upstreams is None else _upstream_rules(settings.upstreams)
+            load = partial(rules.load, networks=policy.networks, upstreams=upstreams)
+            file = PolicyFile(settings.egress_policy, load, egress.use)
+            egress.use(file.load())
+            self._resources.push_async_callback(_end, asyncio.create_task(file.watch()))
+        return egress
 
     async def _listen(
         self, services: Services, models: Mapping[str, Service], clock: SystemClock
     ) -> None:
         settings = self._settings
-        identities = load_identities(settings.identities) if settings.identities else ()
+        audit = Audit(settings.audit)
+        self._resources.callback(audit.close)
         auth = Auth(
-            {identity.access_key_id: identity.secret for identity in identities},
+            services.directories or Directories(Directory()),
+            services.sessions,
             clock,
             settings.account,
-            is_open=is_loopback(settings.host),
+            is_open=settings.is_open,
         )
         app = App(
             services,
             auth,
-            models,
-            Metrics(lambda: self._express.in_flight),
+            models.values(),
+            self._metrics,
             self._health,
+            audit,
+            self._repeats,
             # A JSON text inside JSON doubles in the worst case that is usual.
             max_body=max(MAX_BODY, 2 * settings.payload_limit),
         )
@@ -178,11 +234,22 @@ class Server:
         return certificate.context
 
 
+def _quotas(settings: ServerSettings) -> Quotas:
+    return Quotas(
+        requests=settings.max_requests,
+        principal_requests=settings.principal_requests,
+        executions=settings.max_executions,
+        principal_executions=settings.principal_executions,
+        rate=settings.principal_rate,
+        burst=settings.principal_burst,
+    )
+
+
 def _models(settings: ServerSettings) -> dict[str, Service]:
-    """The service models by their target prefix, with the payload limit of the settings."""
+    """The service models by their signing names, with the payload limit of the settings."""
     largest = {"SensitiveData": settings.payload_limit}
     found = [shapes.load(service, largest) for service in SERVICES]
-    return {model.target_prefix: model for model in found}
+    return {model.name: model for model in found}
 
 
 async def serve(
@@ -219,12 +286,28 @@ def _on_signal(
 
 def _ready_line(settings: ServerSettings, server: Server) -> str:
     data = "in memory" if settings.data is None else str(settings.data)
-    mode = "open: any access key is let in" if is_loopback(settings.host) else "known keys only"
+    mode = "open: any access key is let in" if settings.is_open else "known keys only"
     gateway = "" if server.gateway_arn is None else f" gateway={server.gateway_arn}"
     return (
         f"stepout serves {server.url} region={settings.region} account={settings.account} "
         f"data={data} mode={mode}{gateway}"
     )
+
+
+def _upstream_rules(path: Path) -> list[Rule]:
+    """What upstreams need to be let out."""
+    return [
+        rule
+        for upstream in Upstreams.load(path)
+        for rule in rules.upstream_rules(
+            upstream.name, upstream.url, upstream.methods, upstream.token_url
+        )
+    ]
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _open_store(settings: ServerSettings, environ: MutableMapping[str, str]) -> Store:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stepout.api.identities import Directories
+from stepout.api.limits import Limits
+from stepout.api.sessions import Sessions
 from stepout.asl.values import PAYLOAD_LIMIT
 from stepout.runtime.authorizer import Authorizer
 from stepout.runtime.clock import Clock
@@ -25,5 +28,9 @@ class Services:
     mocks: Mocks
     authorizer: Authorizer
     clock: Clock
+    sessions: Sessions
+    limits: Limits
+    directories: Directories | None = None
+    """Who is known and may do what; None where everybody may do everything."""
     payload_limit: int = PAYLOAD_LIMIT
     """Bytes of an execution's input."""

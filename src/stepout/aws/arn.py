@@ -71,8 +71,10 @@ def express_execution(machine_arn: str, name: str, uuid: str) -> str:
     )
 
 
-def connection(region: str, account: str, name: str, uuid: str) -> str:
-    return f"arn:{partition_of(region)}:events:{region}:{account}:connection/{name}/{uuid}"
+def connection(region: str, account: str, name: str, uuid: str = "") -> str:
+    """The ARN of a connection; without a UUID the one that policies name it by."""
+    last = f"/{uuid}" if uuid else ""
+    return f"arn:{partition_of(region)}:events:{region}:{account}:connection/{name}{last}"
 
 
 def connection_secret(region: str, account: str, name: str, uuid: str, suffix: str) -> str:

@@ -1,8 +1,9 @@
 """Requests checked against botocore's service models, compiled to one function per shape.
 
 Types are checked first (`SerializationException`), then constraints, all of them at once
-(`ValidationException`, worded as AWS words it). Unknown members are let through, as AWS does; a
-null member counts as absent. A value that the model calls sensitive is not repeated in an error.
+(`ValidationException`, or `ValidationError` of the Query protocol, worded as AWS words it). Unknown
+members are let through, as AWS does; a null member counts as absent. A value that the model calls
+sensitive is not repeated in an error.
 
 The models are read without importing botocore, which takes longer than reading them.
 """
@@ -17,23 +18,37 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from stepout.errors import ServiceError, StepoutError
 
-__all__ = ["Operation", "Service", "load"]
+__all__ = ["Json", "Operation", "Protocol", "Ref", "Service", "Shape", "load"]
 
 Json: TypeAlias = Any
-Shape: TypeAlias = dict[str, Any]
+Shape: TypeAlias = Mapping[str, Any]
+Ref: TypeAlias = Mapping[str, Any]
+"""A member's mention of a shape, by its name `shape`, with what is said of the member alone."""
+Protocol: TypeAlias = Literal["json", "query"]
+"""How a service is spoken to: AWS JSON, or forms answered in XML (`aws.query`)."""
 Check: TypeAlias = Callable[[Json, str], Iterator[str]]
 """A value and where it is, to the constraints that it does not satisfy."""
 
 
+_INVALID: Final[Mapping[Protocol, str]] = {
+    "json": "ValidationException",
+    "query": "ValidationError",
+}
+"""The code of a request that does not satisfy the constraints."""
+
+
 @dataclass(slots=True)
 class Operation:
-    """An operation of a service."""
+    """An operation of a service; `input` and `output` are absent where it has no members."""
 
     name: str
+    input: Ref | None
+    output: Ref | None
+    _invalid: str = field(repr=False)
     _compile: Callable[[], Check] = field(repr=False)
     _check: Check | None = field(default=None, repr=False)
 
@@ -45,8 +60,7 @@ class Operation:
         if found:
             noun = "error" if len(found) == 1 else "errors"
             raise ServiceError(
-                "ValidationException",
-                f"{len(found)} validation {noun} detected: {'; '.join(found)}",
+                self._invalid, f"{len(found)} validation {noun} detected: {'; '.join(found)}"
             )
         return _given(members)
 
@@ -66,12 +80,20 @@ def _given(members: dict[str, Json], depth: int = _DEEPEST) -> dict[str, Json]:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service model: `name` is the one that signatures use."""
+    """A service model: `name` is the one that signatures use.
+
+    `target_prefix` and `json_version` are what the JSON protocol needs, `xml_namespace` what the
+    Query protocol needs; a service that does not speak the protocol has empty texts there.
+    """
 
     name: str
+    protocol: Protocol
+    api_version: str
     target_prefix: str
     json_version: str
+    xml_namespace: str
     operations: Mapping[str, Operation]
+    shapes: Mapping[str, Shape] = field(repr=False)
 
 
 def load(service: str, largest: Mapping[str, int] | None = None) -> Service:
@@ -85,17 +107,41 @@ def load(service: str, largest: Mapping[str, int] | None = None) -> Service:
     for name, limit in (largest or {}).items():
         if name in shapes:
             shapes[name] = {**shapes[name], "max": limit}
+    protocol = _protocol(service, metadata)
     compiler = _Compiler(shapes)
     return Service(
         name=metadata.get("signingName", metadata["endpointPrefix"]),
-        target_prefix=metadata["targetPrefix"],
-        json_version=metadata["jsonVersion"],
+        protocol=protocol,
+        api_version=metadata["apiVersion"],
+        target_prefix=metadata.get("targetPrefix", ""),
+        json_version=metadata.get("jsonVersion", ""),
+        xml_namespace=metadata.get("xmlNamespace", ""),
         operations={
-            name: Operation(name, partial(compiler.compile, operation["input"]["shape"]))
+            name: _operation(name, operation, protocol, compiler)
             for name, operation in model["operations"].items()
-            if "input" in operation
         },
+        shapes=shapes,
     )
+
+
+def _protocol(service: str, metadata: Mapping[str, Any]) -> Protocol:
+    spoken = [metadata["protocol"], *metadata.get("protocols", ())]
+    for protocol in _INVALID:
+        if protocol in spoken:
+            return protocol
+    raise StepoutError(f"Expected {service} to speak json or query, found {', '.join(spoken)}.")
+
+
+def _operation(
+    name: str, model: Mapping[str, Any], protocol: Protocol, compiler: _Compiler
+) -> Operation:
+    given = model.get("input")
+    compiled = partial(compiler.compile, given["shape"]) if given else lambda: _unchecked
+    return Operation(name, given, model.get("output"), _INVALID[protocol], compiled)
+
+
+def _unchecked(_value: Json, _where: str) -> Iterator[str]:
+    yield from ()
 
 
 def _read(service: str) -> dict[str, Any]:
@@ -200,6 +246,19 @@ def _string(_compiler: _Compiler, shape: Shape) -> Check:
     return check
 
 
+def _blob(_compiler: _Compiler, shape: Shape) -> Check:
+    constraints = list(_size_constraints(shape))
+
+    def check(value: Json, where: str) -> Iterator[str]:
+        if not isinstance(value, bytes):
+            raise _wrong_type("a blob", value, where)
+        for is_satisfied, message in constraints:
+            if not is_satisfied(value):
+                yield f"Value at '{where}' failed to satisfy constraint: {message}"
+
+    return check
+
+
 def _scalar(expected: str, kinds: tuple[type, ...]) -> Callable[[_Compiler, Shape], Check]:
     def make(_compiler: _Compiler, shape: Shape) -> Check:
         constraints = list(_range_constraints(shape))
@@ -223,8 +282,10 @@ _MAKERS: Final[Mapping[str, Callable[[_Compiler, Shape], Check]]] = {
     "integer": _scalar("an integer", (int,)),
     "long": _scalar("an integer", (int,)),
     "float": _scalar("a number", (int, float)),
+    "double": _scalar("a number", (int, float)),
     "timestamp": _scalar("a timestamp in epoch seconds", (int, float)),
     "boolean": _scalar("a boolean", (bool,)),
+    "blob": _blob,
 }
 
 Constraint: TypeAlias = tuple[Callable[[Json], bool], str]
@@ -271,17 +332,34 @@ def _string_constraints(shape: Shape) -> Iterator[Constraint]:
         yield (lambda value: pattern.fullmatch(value) is not None), message
 
 
-# The model's patterns are Java's. Two of them try a run of blanks in exponentially many ways; the
-# ones below take the same texts in one way only.
 _LINEAR: Final = {
     r"^[ \t]*[^\x00-\x1F:\x7F]+([ \t]+[^\x00-\x1F:\x7F]+)*[ \t]*$": (
         r"\t*[^\x00-\x1F:\x7F][^\x00-\x08\x0A-\x1F:\x7F]*"
     ),
     r"^[ \t]*[\x20-\x7E]+([ \t]+[\x20-\x7E]+)*[ \t]*$": r"\t*[\x20-\x7E][\t\x20-\x7E]*",
+    r"(http:|https:)+[^\s]+[\w]": r"https?:[^\s]+[\w]",
+    # In a text known to be one line, whatever follows the last colon or slash is taken at once.
+    r"arn:.+:iam::[0-9]{12}:role/.+": r"(?!.*\n)arn:.+:iam::[0-9]{12}:role/.+",
+    r"arn:aws(-[\w]+)*:.+:.+:[0-9]{12}:.+": (r"(?!.*\n)arn:aws(-[\w]+)*:.[^:]*:.+:[0-9]{12}:.+"),
+    (
+        r"arn:aws[A-Za-z0-9-]{0,64}:cloudformation:[A-Za-z0-9-]{1,64}::"
+        r"type/.+/[0-9a-zA-Z]{12,40}/.+"
+    ): (
+        r"(?!.*\n)arn:aws[A-Za-z0-9-]{0,64}:cloudformation:[A-Za-z0-9-]{1,64}::"
+        r"type/.+/[0-9a-zA-Z]{12,40}/.+"
+    ),
 }
+"""Patterns of the models that try a text in quadratically or exponentially many ways, to patterns
+that take the same texts in linear time."""
+
+# Java's names of classes, to what Python reads. Letters and numbers are what `\w` has beside `_`.
+_LETTERS: Final = r"\p{L}\p{Z}\p{N}_"
+_LETTERS_OURS: Final = r"\w\x20\xA0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000"
 
 
 def _pattern(java: str) -> re.Pattern[str]:
+    if _LETTERS in java:
+        return re.compile(java.replace(_LETTERS, _LETTERS_OURS))
     return re.compile(_LINEAR.get(java, java).replace(r"\p{ASCII}", r"[\x00-\x7F]"), re.ASCII)
 
 

@@ -1,4 +1,4 @@
-"""`stepout check`: all problems of definitions, each with its line and column."""
+"""`stepout check`: all problems of definitions and policies, each with its line and column."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from stepout.asl.check import has_shape
 from stepout.asl.machine import Machine
 from stepout.asl.problems import INVALID_JSON_DESCRIPTION, Problem
 from stepout.asl.values import loads
+from stepout.cli import policies
 from stepout.cli.definitions import Source, read_source
 from stepout.cli.positions import Unreadable, find
-from stepout.errors import DefinitionError
+from stepout.errors import DefinitionError, JsonError
 
 __all__ = ["command"]
 
@@ -52,7 +53,11 @@ class Finding:
 @click.option("--no-warnings", is_flag=True, help="Tell errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(*, files: tuple[Path, ...], express: bool, no_warnings: bool, as_json: bool) -> None:
-    """Check definitions (JSON or YAML) as CreateStateMachine does, without a server.
+    """Check definitions and IAM policies (JSON or YAML), without a server.
+
+    Definitions are held against what CreateStateMachine holds them against; policies, which have a
+    Statement, against IAM's language. Warnings tell what is allowed and may not be meant, such as
+    a pattern for URLs whose host is not closed.
 
     Prints each finding with file, line and column. Exit status: 0 without errors, 1 with errors.
     """
@@ -79,6 +84,23 @@ def _check(file: Path, *, is_express: bool) -> Iterator[Finding]:
         where = (error.line, error.column)
         yield Finding(str(file), *where, "error", INVALID_JSON_DESCRIPTION, str(error), None)
         return
+    document = _document(source.text)
+    if policies.is_policy(document):
+        for severity, code, message, location in policies.findings(document, source.text):
+            yield _finding(source, Problem(code, message, location), severity)
+    else:
+        yield from _check_machine(source, is_express=is_express)
+
+
+def _document(text: str) -> Any:
+    try:
+        return loads(text)
+    except JsonError:
+        # Whoever reads the text as what it is tells what is wrong with it.
+        return None
+
+
+def _check_machine(source: Source, *, is_express: bool) -> Iterator[Finding]:
     problems: Sequence[Problem] = ()
     try:
         Machine.parse(source.text, is_express=is_express)

@@ -25,6 +25,7 @@ import boto3
 import click
 from botocore.config import Config
 
+from stepout.api.identities import MACHINE_TRUST
 from stepout.api.server import Server
 from stepout.certificates import Authority
 from stepout.cli.env import Target, variables
@@ -152,8 +153,7 @@ def _settings(directory: Path, secret: str, origin: Origin | None) -> ServerSett
     _write(directory / "ca.pem", authority.certificate_pem)
     _write(directory / "chain.pem", leaf.chain_pem)
     _write(directory / "key.pem", leaf.key_pem)
-    user = f'[user.demo]\naccess_key_id = "AKIDSTEPOUTDEMO"\nsecret_access_key = "{secret}"\n'
-    _write(directory / "identities.toml", user.encode())
+    _write(directory / "identities.toml", _identities(secret).encode())
     if origin is not None:
         _write(directory / "origin.pem", origin.certificate_pem)
     return ServerSettings(
@@ -165,6 +165,44 @@ def _settings(directory: Path, secret: str, origin: Origin | None) -> ServerSett
         egress_ca=() if origin is None else (directory / "origin.pem",),
         drain_seconds=5,
     )
+
+
+def _identities(secret: str) -> str:
+    """One user who may do everything, and the role of the machine, which may do one thing."""
+    role = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": "states:InvokeHTTPEndpoint",
+                "Resource": "arn:aws:states:*:*:stateMachine:stepout-demo",
+                "Condition": {"StringEquals": {"states:HTTPMethod": "GET"}},
+            },
+            {
+                "Effect": "Allow",
+                "Action": "events:RetrieveConnectionCredentials",
+                "Resource": "arn:aws:events:*:*:connection/demo/*",
+            },
+            {
+                "Effect": "Allow",
+                "Action": ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"],
+                "Resource": "arn:aws:secretsmanager:*:*:secret:events!connection/demo/*",
+            },
+        ],
+    }
+    return f"""
+[user.demo]
+access_key_id = "AKIDSTEPOUTDEMO"
+secret_access_key = "{secret}"
+policies = ["AdministratorAccess"]
+
+[role.stepout-demo]
+policies = ["call"]
+trust = '''{json.dumps(MACHINE_TRUST)}'''
+
+[policy]
+call = '''{json.dumps(role)}'''
+"""
 
 
 def _write(path: Path, content: bytes) -> None:

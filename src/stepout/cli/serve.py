@@ -42,6 +42,10 @@ __all__ = ["command"]
     multiple=True,
     help="Let HTTP Tasks call this network, which is not the public internet. Repeatable.",
 )
+@click.option("--egress-policy", metavar="FILE", help="Rules: what may be called, and by whom.")
+@click.option("--egress-proxy", metavar="URL", help="Go out through this HTTP proxy.")
+@click.option("--egress-connections", metavar="N", help="Outgoing requests at once [1024].")
+@click.option("--egress-connections-per-host", metavar="N", help="The same, to one host [256].")
 @click.option(
     "--egress-ca",
     metavar="FILE",
@@ -56,7 +60,15 @@ __all__ = ["command"]
 )
 @click.option("--tls-cert", metavar="FILE", help="Serve HTTPS with this certificate chain.")
 @click.option("--tls-key", metavar="FILE", help="The private key of --tls-cert.")
-@click.option("--identities", metavar="FILE", help="The access keys that the server knows.")
+@click.option("--identities", metavar="FILE", help="Users, roles and policies; known keys only.")
+@click.option("--open/--closed", default=None, help="Whether unknown access keys are let in, too.")
+@click.option(
+    "--insecure-network",
+    is_flag=True,
+    default=None,
+    help="Serve an address that others reach, without TLS or without identities.",
+)
+@click.option("--audit", metavar="FILE|-", help="Write a JSON line for each request here.")
 @click.option("--mock", metavar="FILE", help="Answer Tasks from this MockConfigFile.")
 @click.option("--execution-log", metavar="DIR|-", help="Write the log records of executions here.")
 @click.option("--upstreams", metavar="FILE", help="Make the gateway of this upstreams file.")
@@ -66,6 +78,25 @@ __all__ = ["command"]
     help="Extension: keep what APIs answer with other statuses than 2xx.",
 )
 @click.option("--payload-limit", metavar="BYTES", help="Extension: larger inputs and outputs.")
+@click.option("--repeats", metavar="warn|join|off", help="Calls that a client sends again [warn].")
+@click.option("--max-requests", metavar="COUNT", help="Requests in flight, in all [10000].")
+@click.option("--max-executions", metavar="COUNT", help="Executions in flight, in all [5000].")
+@click.option(
+    "--principal-requests", metavar="COUNT", help="Requests in flight of one caller [a share]."
+)
+@click.option(
+    "--principal-executions",
+    metavar="COUNT",
+    help="Executions in flight of one caller [a share].",
+)
+@click.option(
+    "--principal-rate", metavar="RATE", help="Requests a second of one caller and operation [any]."
+)
+@click.option(
+    "--principal-burst",
+    metavar="COUNT",
+    help="Requests at one moment of one caller and operation [those of a second].",
+)
 @click.option("--drain-seconds", metavar="SECONDS", help="How long a shutdown may wait [30].")
 @click.option(
     "--config",

@@ -20,7 +20,7 @@ from ipaddress import (
 )
 from typing import Final, TypeAlias
 
-__all__ = ["Address", "Network", "embedded", "is_metadata", "special_range"]
+__all__ = ["Address", "Network", "carried", "embedded", "is_metadata", "network", "special_range"]
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -40,6 +40,9 @@ _METADATA: Final = frozenset(
             "fd00:ec2::23",
             "fd20:ce::254",  # Google Cloud
             "100.100.100.200",  # Alibaba Cloud
+            "169.254.0.23",  # Tencent Cloud
+            "169.254.42.42",  # Scaleway
+            "fd00:42::42",
             "168.63.129.16",  # Azure's wire server, a public address
             "192.0.0.192",  # Oracle Cloud
         ),
@@ -84,8 +87,24 @@ _SPECIAL: Final[Mapping[str, tuple[str, ...]]] = {
 _GLOBAL_IPV6: Final = ip_network("2000::/3")
 """All that IANA has given out for the public IPv6 internet."""
 
-# Addresses that carry an IPv4 address in their last 32 bits, which is what is reached.
-_EMBEDDING: Final = (ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"))
+_EMBEDDING: Final = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+"""Addresses whose last 32 bits are an IPv4 address, which is what is reached (RFC 4291, 6052)."""
+
+_CARRYING: Final[Mapping[str, int]] = {
+    "::/96": 0,
+    "::ffff:0:0/96": 0,
+    "::ffff:0:0:0/96": 0,
+    "64:ff9b::/96": 0,
+    "2002::/16": 80,
+    "2001::/32": 64,
+}
+"""Range → how many bits stand right of the IPv4 address in it: compatible, mapped, translated
+(RFC 2765), NAT64, 6to4, Teredo's server."""
+
+_TEREDO: Final = ip_network("2001::/32")
+_LOCAL_NAT64: Final = ip_network("64:ff9b:1::/48")
+_ISATAP: Final = frozenset({0x00005EFE, 0x02005EFE})
+_LOW: Final = 0xFFFFFFFF
 
 
 @lru_cache(4_096)
@@ -103,17 +122,64 @@ def special_range(address: Address) -> str | None:
 
 
 def embedded(address: Address) -> IPv4Address | None:
-    """The IPv4 address inside a mapped or NAT64 address (RFC 4291, RFC 6052)."""
-    if isinstance(address, IPv6Address) and any(address in network for network in _EMBEDDING):
-        return IPv4Address(int(address) & 0xFFFFFFFF)
+    """The IPv4 address inside a mapped or NAT64 address, which is what is reached."""
+    if isinstance(address, IPv6Address) and any(address in range_ for range_ in _EMBEDDING):
+        return IPv4Address(int(address) & _LOW)
     return None
 
 
+@lru_cache(4_096)
+def carried(address: Address) -> tuple[IPv4Address, ...]:
+    """Every IPv4 address that an IPv6 address spells in one of the known ways."""
+    if isinstance(address, IPv4Address):
+        return ()
+    bits = int(address)
+    found = {bits >> shift & _LOW for range_, shift in _carrying() if address in range_}
+    if address in _TEREDO:
+        # The client's address is stored inverted (RFC 4380, 4).
+        found.add(~bits & _LOW)
+    if address in _LOCAL_NAT64:
+        found |= _local_nat64(bits)
+    if bits >> 32 & _LOW in _ISATAP:
+        found.add(bits & _LOW)
+    return tuple(map(IPv4Address, sorted(found)))
+
+
+@lru_cache(4_096)
 def is_metadata(address: Address) -> bool:
-    """Whether a cloud's own services answer at an address, which may give out credentials."""
-    return (embedded(address) or address) in _METADATA
+    """Whether a cloud's own services answer at an address, which may give out credentials.
+
+    The last 32 bits of every IPv6 address are looked at: a network's own NAT64 has a prefix that is
+    not known here.
+    """
+    if address in _METADATA or not _METADATA.isdisjoint(carried(address)):
+        return True
+    return isinstance(address, IPv6Address) and IPv4Address(int(address) & _LOW) in _METADATA
+
+
+def network(text: str) -> Network:
+    """A network in CIDR notation; one of mapped or NAT64 addresses is the IPv4 network inside.
+
+    Raises `ValueError`.
+    """
+    found = ip_network(text)
+    if isinstance(found, IPv6Network) and any(found.subnet_of(range_) for range_ in _EMBEDDING):
+        inner = IPv4Address(int(found.network_address) & _LOW)
+        return IPv4Network((inner, found.prefixlen - 96))
+    return found
+
+
+def _local_nat64(bits: int) -> set[int]:
+    """What stands in an address by RFC 6052, 2.2, whichever prefix length a NAT64 has chosen."""
+    joined = bits >> 64 << 56 | bits & (1 << 56) - 1  # Without the octet that is always zero.
+    return {bits & _LOW, *(joined >> shift & _LOW for shift in (40, 32, 24))}
 
 
 @lru_cache(1)
 def _ranges() -> Sequence[tuple[str, Network]]:
     return [(kind, ip_network(text)) for kind, texts in _SPECIAL.items() for text in texts]
+
+
+@lru_cache(1)
+def _carrying() -> Sequence[tuple[Network, int]]:
+    return [(ip_network(text), shift) for text, shift in _CARRYING.items()]

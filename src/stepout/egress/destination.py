@@ -8,6 +8,7 @@ backslashes, percent signs) is refused, not interpreted.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
@@ -19,7 +20,7 @@ import idna
 from stepout.egress.addresses import Address
 from stepout.errors import EgressRefused
 
-__all__ = ["Destination", "parse"]
+__all__ = ["Destination", "host", "parse"]
 
 _MAX_URL: Final = 65_536
 """Characters of a URL; ours, far above what servers take."""
@@ -33,8 +34,10 @@ _MAX_NAME: Final = 253
 _DEFAULT_PORT: Final = 443
 _MAX_PORT: Final = 65_535
 
-_TARGET_SAFE: Final = "!$%&'()*+,-./:;=?@_~[]|"
+TARGET_SAFE: Final = "!$%&'()*+,-./:;=?@_~[]|"
 """Characters of a path and query that are sent as they stand; the rest is percent-encoded."""
+
+_SAFE_TARGET: Final = re.compile(rf"[A-Za-z0-9{re.escape(TARGET_SAFE)}]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,10 @@ class Destination:
     def url(self) -> str:
         return f"https://{self.authority}{self.target}"
 
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
 
 @lru_cache(1_024)
 def parse(url: str) -> Destination:
@@ -70,11 +77,14 @@ def parse(url: str) -> Destination:
     parts = _AUTHORITY.fullmatch(authority)
     if parts is None:
         raise EgressRefused("host-invalid: the URL's authority is not a host and a port")
-    host, address = _host(parts[1])
-    return Destination(host, _port(parts[2]), _target(rest), address)
+    name, address = host(parts[1])
+    return Destination(name, _port(parts[2]), _target(rest), address)
 
 
-def _host(text: str) -> tuple[str, Address | None]:
+@lru_cache(1_024)
+def host(text: str) -> tuple[str, Address | None]:
+    """A host as it is judged, of a URL or of a rule, and its address where it is one; an IPv6
+    address stands in brackets. Raises `EgressRefused`."""
     if text.startswith("["):
         return _ipv6(text[1:-1])
     name = _ascii(text)
@@ -88,12 +98,28 @@ def _host(text: str) -> tuple[str, Address | None]:
 
 def _ascii(text: str) -> str:
     """A name mapped as browsers map it (UTS 46), without the dot of the root."""
-    if not text.isascii():
+    name = text.lower()
+    if not name.isascii() or "xn--" in name:
         try:
-            text = idna.encode(text, uts46=True).decode()
+            name = _mapped(text)
         except (idna.IDNAError, UnicodeError):
             raise EgressRefused(f"host-invalid: {_shown(text)} is not a DNS name") from None
-    return text.lower().removesuffix(".")
+    return name.removesuffix(".")
+
+
+def _mapped(text: str) -> str:
+    """Labels that are encoded already are checked like the others, and the rule for names that
+    are written from right to left is that of the whole name (UTS 46, 4; RFC 5893, 1.4)."""
+    name = idna.encode(text, uts46=True).decode().lower()
+    labels = [idna.ulabel(label) for label in name.split(".") if label.startswith("xn--")]
+    if any(map(_is_rtl, labels)):
+        for label in name.removesuffix(".").split("."):
+            idna.check_bidi(idna.ulabel(label), check_ltr=True)
+    return name
+
+
+def _is_rtl(label: str) -> bool:
+    return any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in label)
 
 
 def _ipv4(text: str) -> tuple[str, Address]:
@@ -129,7 +155,9 @@ def _port(text: str | None) -> int:
 def _target(rest: str) -> str:
     """The path and query, safe for a request line; what is percent-encoded stays as it is."""
     target = rest if rest.startswith("/") else f"/{rest}"
-    return quote(target.encode("utf-8", "replace"), safe=_TARGET_SAFE)
+    if _SAFE_TARGET.fullmatch(target):
+        return target
+    return quote(target.encode("utf-8", "replace"), safe=TARGET_SAFE)
 
 
 def _shown(text: str) -> str:

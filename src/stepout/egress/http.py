@@ -1,55 +1,29 @@
-"""The HTTPS client of the egress: aiohttp with everything turned off that it would add or repeat.
-
-- A name goes to our resolver, which gives back judged addresses only; the socket's address is
-  judged again when the socket is made, which also covers hosts that are addresses.
-- Nothing is sent twice: aiohttp by itself repeats GET, PUT and DELETE on a connection that turns
-  out to be closed. Idle connections are dropped after a few seconds, sooner than servers drop them.
-- Headers are sent as given and read in the sender's case; bodies are not decompressed.
-- No cookies, no proxies of the environment, no redirects.
-"""
+"""The way out: judge, wait for a slot, send over the reach's pool, log the decision."""
 
 from __future__ import annotations
 
 import logging
-import socket
 import ssl
 import time
-from collections.abc import Mapping
-from ipaddress import ip_address
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
-from stepout.egress.addresses import Address, is_metadata
 from stepout.egress.destination import Destination
 from stepout.egress.message import Request, Response
-from stepout.egress.policy import Policy
+from stepout.egress.policy import Decision, Policy, Reach, Verdict
+from stepout.egress.pool import CONNECT_SECONDS, ConnectTo, Exchange, Network, Place, Pool
+from stepout.egress.proxy import Proxy
 from stepout.egress.resolve import DnsResolver, Resolver
+from stepout.egress.slots import Slots
 from stepout.errors import EgressFailed, EgressRefused
 
 __all__ = ["ConnectTo", "Egress", "Place"]
 
 _log = logging.getLogger("stepout.egress")
 
-Place: TypeAlias = tuple[str, int]
-"""A host or an address, and a port."""
-
-ConnectTo: TypeAlias = Mapping[Place, Place]
-"""Host and port of a URL → address and port to dial instead (curl's connect-to)."""
-
-CONNECT_SECONDS: Final = 10.0
-"""For one TCP connection with its TLS handshake; the deadline of the whole is the caller's."""
-
-IDLE_SECONDS: Final = 4.0
-"""Common servers close idle connections after 5 s at the earliest (Node.js)."""
-
-MAX_HEADER: Final = 16_384
-"""Bytes of one header of an answer; ours."""
-
-MAX_HEADERS: Final = 256
-"""Headers of an answer; ours."""
+MAX_POOLS: Final = 64
+"""Reaches with open connections; the one that was used least lately makes room. Ours."""
 
 _FRAMING: Final = frozenset(
     (
@@ -67,8 +41,6 @@ _FRAMING: Final = frozenset(
 )
 """Headers that say whom a request is for and where it ends: the egress's own."""
 
-_NO_HEADERS_OF_ITS_OWN: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-
 
 class Egress:
     """Sends judged requests over pooled connections; made in the event loop that uses it."""
@@ -80,135 +52,104 @@ class Egress:
         trust: ssl.SSLContext,
         connect_to: ConnectTo | None = None,
         resolver: Resolver | None = None,
+        proxy: Proxy | None = None,
+        slots: Slots | None = None,
     ) -> None:
         self._policy = policy
-        self._resolver = resolver or DnsResolver()
-        self._connect_to = {} if connect_to is None else connect_to
-        connector = _Connector(
-            ssl=trust,
-            resolver=_Judged(self._resolver, policy, self._connect_to),
-            socket_factory=self._open,
-            use_dns_cache=False,
-            keepalive_timeout=IDLE_SECONDS,
-            limit=0,
+        self._network = Network(
+            trust=trust,
+            resolver=resolver or DnsResolver(),
+            connect_to={} if connect_to is None else connect_to,
+            proxy=proxy,
         )
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            skip_auto_headers=_NO_HEADERS_OF_ITS_OWN,
-            auto_decompress=False,
-            trust_env=False,
-            max_line_size=MAX_HEADER,
-            max_field_size=MAX_HEADER,
-            max_headers=MAX_HEADERS,
-        )
-        # aiohttp has no public switch for it; a test sees that a PUT is not sent twice.
-        self._session._retry_connection = False  # noqa: SLF001
+        self._slots = slots or Slots()
+        self._pools: dict[Reach, Pool] = {}
+        self._retired: list[Pool] = []
+
+    def use(self, policy: Policy) -> None:
+        """Judge by another policy from now on; no connection that was made before is used again.
+
+        A request that is under way goes on as it was judged.
+        """
+        self._policy = policy
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            self._retire(pool)
 
     async def request(self, request: Request, *, max_body: int) -> Response:
         """Send a request once; see `Client`."""
         started = time.perf_counter()
-        host = None
+        policy = self._policy
+        verdict = policy.judge(request)
+        exchange = Exchange(verdict.decision)
+        outcome: dict[str, object] = {}
         try:
-            destination = self._policy.judge_url(request.url)
-            host = destination.authority
-            response = await self._send(request, destination, max_body)
+            response = await self._send(request, policy, verdict, exchange, max_body)
+            outcome["status"] = response.status
         except EgressRefused as error:
-            _report(request, host, started, decision="refused", reason=error.reason)
+            outcome["refused"] = error.reason
             raise
         except EgressFailed as error:
-            _report(request, host, started, decision="allowed", failure=str(error))
+            outcome["failure"] = str(error)
             raise
-        _report(request, host, started, decision="allowed", status=response.status)
+        except BaseException as error:
+            # The caller's deadline, above all: what was decided is told.
+            outcome["failure"] = type(error).__name__
+            raise
+        finally:
+            _report(request, exchange.decision, started, outcome)
         return response
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
-        await self._resolver.close()
+        for pool in (*self._pools.values(), *self._retired):
+            await pool.close()
+        await self._network.resolver.close()
 
-    async def _send(self, request: Request, destination: Destination, max_body: int) -> Response:
+    async def _send(
+        self,
+        request: Request,
+        policy: Policy,
+        verdict: Verdict,
+        exchange: Exchange,
+        max_body: int,
+    ) -> Response:
+        destination = _let_out(verdict)
+        headers = _folded(request.headers)
+        place = f"{destination.host}:{destination.port}"
+        await self._slots.take(place)
         try:
-            async with self._session.request(
-                request.method,
-                URL(destination.url, encoded=True),
-                headers=_folded(request.headers),
-                data=request.body,
-                allow_redirects=False,
-            ) as answer:
-                return Response(
-                    status=answer.status,
-                    reason=answer.reason or "",
-                    headers=tuple(
-                        (name.decode("latin-1"), value.decode("latin-1"))
-                        for name, value in answer.raw_headers
-                    ),
-                    body=await _body(answer, max_body),
-                )
+            if self._policy is not policy:
+                # Another policy came while the request waited.
+                verdict = self._policy.judge(request)
+                exchange.decision = verdict.decision
+                _let_out(verdict)
+            # Nothing is awaited from the judgement to here: the pool is this policy's.
+            pool = self._pool(verdict.reach)
+            return await pool.send(request, destination, headers, exchange, max_body)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise EgressFailed(_explain(error, destination)) from None
+        finally:
+            self._slots.free(place)
 
-    def _open(self, info: Any) -> socket.socket:
-        """Make the socket for an address that may be dialled, and for no other."""
-        family, kind, protocol, _, (host, port, *_) = info
-        address = ip_address(host.partition("%")[0])
-        if is_metadata(address):
-            raise EgressRefused(f"metadata: {address}")
-        if (host, port) not in self._connect_to.values():
-            _require(self._policy, address)
-        return socket.socket(family, kind, protocol)
+    def _pool(self, reach: Reach) -> Pool:
+        pool = self._pools.pop(reach, None)
+        if pool is None:
+            if len(self._pools) >= MAX_POOLS:
+                self._retire(self._pools.pop(next(iter(self._pools))))
+            pool = Pool(reach, self._network)
+        self._pools[reach] = pool
+        return pool
 
-
-class _Connector(aiohttp.TCPConnector):
-    """Leaves TLS's farewell out: a peer that does not answer it would hold the socket for 30 s,
-    even after the session is closed; behind a body that was cut off the rest would have to be read.
-    """
-
-    def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
-        if should_close or protocol.should_close:
-            protocol.abort()
-            should_close = True
-        super()._release(key, protocol, should_close=should_close)
+    def _retire(self, pool: Pool) -> None:
+        pool.retire()
+        self._retired = [one for one in (*self._retired, pool) if one.is_used]
 
 
-class _Judged(AbstractResolver):
-    """aiohttp's view of our resolver: addresses that may be dialled, at least one."""
-
-    def __init__(self, resolver: Resolver, policy: Policy, connect_to: ConnectTo) -> None:
-        self._resolver = resolver
-        self._policy = policy
-        self._connect_to = connect_to
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        del family
-        instead = self._connect_to.get((host, port))
-        if instead is not None:
-            return [_result(host, ip_address(instead[0]), instead[1])]
-        found = await self._resolver.addresses(host)
-        decisions = [(address, self._policy.judge_address(address)) for address in found]
-        allowed = [address for address, decision in decisions if decision.allowed]
-        if not allowed:
-            raise EgressRefused(decisions[0][1].reason)
-        return [_result(host, address, port) for address in allowed]
-
-    async def close(self) -> None:
-        """The resolver is closed by the one who made it."""
-
-
-def _result(host: str, address: Address, port: int) -> ResolveResult:
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    return ResolveResult(
-        hostname=host, host=str(address), port=port, family=family, proto=0, flags=0
-    )
-
-
-def _require(policy: Policy, address: Address) -> None:
-    decision = policy.judge_address(address)
-    if not decision.allowed:
-        raise EgressRefused(decision.reason)
+def _let_out(verdict: Verdict) -> Destination:
+    if verdict.destination is None or not verdict.decision.allowed:
+        raise EgressRefused(verdict.decision.reason)
+    return verdict.destination
 
 
 def _folded(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
@@ -222,20 +163,6 @@ def _folded(headers: tuple[tuple[str, str], ...]) -> list[tuple[str, str]]:
         first = spelled.setdefault(name.lower(), name)
         folded.setdefault(first, []).append(value)
     return [(name, ",".join(values)) for name, values in folded.items()]
-
-
-async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes | None:
-    """The body, cut off as soon as it is known to be too large."""
-    if (answer.content_length or 0) > limit and answer.method != "HEAD":
-        answer.close()
-        return None
-    body = bytearray()
-    async for chunk in answer.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            answer.close()
-            return None
-    return bytes(body)
 
 
 def _explain(error: Exception, destination: Destination) -> str:
@@ -261,14 +188,27 @@ def _explain(error: Exception, destination: Destination) -> str:
     return f"The exchange with {where} failed: {error}."
 
 
-def _report(request: Request, host: str | None, started: float, **fields: object) -> None:
-    """One line for each decision. Of the URL only the host: the rest may hold secrets."""
+def _report(
+    request: Request, decision: Decision, started: float, outcome: dict[str, object]
+) -> None:
+    """One line for each decision. Of the URL only host and port: the rest may hold secrets."""
     if not _log.isEnabledFor(logging.INFO):
         return
-    known: dict[str, object] = {
-        "method": request.method,
-        "host": host,
-        "subject": request.subject,
+    refused = outcome.pop("refused", None)
+    word = "refused" if refused else "would-refuse" if decision.would_refuse else "allowed"
+    fields: dict[str, object] = {
+        "decision": word,
+        "reason": refused or decision.reason,
+        "rule": decision.rule,
+        "mode": decision.mode,
+        "method": decision.method,
+        "host": decision.host,
+        "port": decision.port,
+        "address": ",".join(map(str, decision.addresses)),
+        "role": request.role,
+        "machine": request.machine,
+        "connection": request.connection,
+        **outcome,
         "duration_ms": round((time.perf_counter() - started) * 1_000, 3),
     }
-    _log.info("egress", extra={"fields": {**known, **fields}})
+    _log.info("egress", extra={"fields": fields})

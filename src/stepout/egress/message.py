@@ -11,13 +11,20 @@ __all__ = ["Client", "Request", "Response"]
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request as it is sent: headers in this order and case, nothing added but Host and
-    Content-Length. `subject` says for whom (a state machine's ARN), for the decision log."""
+    Content-Length.
+
+    The ARNs say who asks, for the policy and its log: the execution's role and state machine, and
+    the connection whose credential goes out. A token request is the connection's own: it has no
+    role, because its answer serves every role.
+    """
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
-    subject: str = ""
+    role: str = ""
+    machine: str = ""
+    connection: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +18,7 @@ from stepout.journal.protocol import Journal
 from stepout.runtime.clock import Clock
 from stepout.runtime.driver import Driver, Inbox, Observe
 
-__all__ = ["LIMIT_MS", "Express", "Outcome", "ShuttingDown", "TooManyRuns"]
+__all__ = ["LIMIT_MS", "MAX_RUNS", "Express", "Outcome", "ShuttingDown", "TooManyRuns"]
 
 _log = logging.getLogger("stepout.execution")
 
@@ -25,7 +26,7 @@ LIMIT_MS: Final = 300_000
 """Five minutes (AWS service quotas, Express workflows)."""
 
 MAX_RUNS: Final = 5_000
-"""Runs at one time; ours. More are refused at once rather than served late."""
+"""Runs at one time unless told otherwise; ours. More are refused rather than served late."""
 
 STOPPED: Final = StatesError("Stepout.Shutdown", "The server was shut down during the execution.")
 
@@ -55,7 +56,10 @@ class Outcome:
 class Express:
     """Runs machines to their end and knows which are in flight."""
 
-    def __init__(self, driver: Driver, journal: Journal, clock: Clock) -> None:
+    def __init__(
+        self, driver: Driver, journal: Journal, clock: Clock, max_runs: int = MAX_RUNS
+    ) -> None:
+        self._max_runs = max_runs
         self._driver = driver
         self._journal = journal
         self._clock = clock
@@ -69,15 +73,27 @@ class Express:
     def in_flight(self) -> int:
         return len(self._inboxes)
 
-    async def run(self, machine: Machine, run: Run, observe: Observe | None = None) -> Outcome:
-        """Drive a run to its end; raises `TooManyRuns` and `ShuttingDown`."""
-        return await self._drive(machine, run, self._admit(run), observe)
+    async def run(
+        self,
+        machine: Machine,
+        run: Run,
+        observe: Observe | None = None,
+        started: Callable[[str], None] = lambda _arn: None,
+    ) -> Outcome:
+        """Drive a run to its end; raises `TooManyRuns` and `ShuttingDown`. `started` is told the
+        ARN of a run that was admitted."""
+        inbox = self._admit(run)
+        started(run.arn)
+        return await self._drive(machine, run, inbox, observe)
 
-    def start(self, machine: Machine, run: Run, observe: Observe | None = None) -> None:
+    def start(
+        self, machine: Machine, run: Run, observe: Observe | None = None
+    ) -> asyncio.Task[Outcome]:
         """Drive a run in the background; raises `TooManyRuns` and `ShuttingDown`."""
         task = asyncio.create_task(self._drive(machine, run, self._admit(run), observe))
         self._background.add(task)
         task.add_done_callback(self._end_in_background)
+        return task
 
     def _end_in_background(self, task: asyncio.Task[Outcome]) -> None:
         self._background.discard(task)
@@ -88,7 +104,7 @@ class Express:
     def _admit(self, run: Run) -> Inbox:
         if self._is_draining:
             raise ShuttingDown
-        if len(self._inboxes) >= MAX_RUNS:
+        if len(self._inboxes) >= self._max_runs:
             raise TooManyRuns
         inbox = self._inboxes[run.arn] = Inbox()
         self._idle.clear()

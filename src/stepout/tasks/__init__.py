@@ -17,6 +17,7 @@ __all__ = [
     "Finder",
     "Integration",
     "Integrations",
+    "Permissions",
     "Ports",
     "Scope",
     "Tokens",
@@ -80,6 +81,18 @@ class Tokens(Protocol):
         """The API did not accept the connection's token."""
 
 
+class Permissions(Protocol):
+    def allows(
+        self,
+        role_arn: str,
+        machine_arn: str,
+        action: str,
+        resource: str,
+        context: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Whether the role of a machine lets it do something."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """What integrations may use."""
@@ -91,6 +104,8 @@ class Ports:
     """Bytes of an answer's body."""
     keeps_error_bodies: bool = False
     """Extension: an answer that is not 2xx is kept whole in the error's cause."""
+    permissions: Permissions | None = None
+    """None where roles are not asked."""
 
 
 _Make: TypeAlias = Callable[[Ports], Integration]

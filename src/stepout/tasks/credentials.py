@@ -82,7 +82,7 @@ class Token:
 TokenFlow: TypeAlias = Generator[Request, Response, Token]
 
 
-def client_credentials(auth: OAuthAuth, subject: str) -> TokenFlow:
+def client_credentials(auth: OAuthAuth, connection_arn: str) -> TokenFlow:
     """Ask for a token; raises `TokenRefused` where the answer holds none.
 
     The parameters of the connection come first, then the client's secret and id, in the body. For
@@ -102,7 +102,7 @@ def client_credentials(auth: OAuthAuth, subject: str) -> TokenFlow:
         url=_with_query(auth.endpoint, query),
         headers=tuple(headers),
         body=encode(body).encode() if body else None,
-        subject=subject,
+        connection=connection_arn,
     )
     return _token(response)
 

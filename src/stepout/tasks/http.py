@@ -56,7 +56,10 @@ class HttpInvoke:
             return _socket(f"The HTTP call did not end within {self._deadline:g} seconds.")
 
     async def _invoke(self, arguments: Json, scope: Scope) -> Json | StatesError:
-        connection = await self._usable(arguments)
+        denied = self._denied_call(arguments, scope)
+        if denied is not None:
+            return denied
+        connection = await self._usable(arguments, scope)
         if isinstance(connection, StatesError):
             return connection
         body = _body(arguments, _invocation(connection))
@@ -73,14 +76,39 @@ class HttpInvoke:
             url=_url(arguments, _invocation(connection)),
             headers=_headers(arguments, auth, connection, scope.region, has_body=body is not None),
             body=body,
-            subject=scope.machine_arn,
+            role=scope.role_arn,
+            machine=scope.machine_arn,
+            connection=connection.arn,
         )
         return await self._exchange(request, connection, scope)
 
-    async def _usable(self, arguments: Json) -> Connection | StatesError:
+    def _denied_call(self, arguments: Json, scope: Scope) -> StatesError | None:
+        """Why the machine's role does not let it call the endpoint; asked before all else."""
+        url, method = arguments["ApiEndpoint"], arguments["Method"]
+        context = {"states:HTTPEndpoint": url, "states:HTTPMethod": method}
+        if self._allows(scope, "states:InvokeHTTPEndpoint", scope.machine_arn, context):
+            return None
+        return StatesError(
+            "States.Http.AccessDenied",
+            "AWS Step Functions is not authorized to perform states:InvokeHTTPEndpoint on API "
+            f"Endpoint {url}. Ensure that the StateMachine role contains the "
+            "states:InvokeHTTPEndpoint permission for the given API Endpoint",
+        )
+
+    def _allows(
+        self, scope: Scope, action: str, resource: str, context: Mapping[str, str] | None = None
+    ) -> bool:
+        permissions = self._ports.permissions
+        return permissions is None or permissions.allows(
+            scope.role_arn, scope.machine_arn, action, resource, context
+        )
+
+    async def _usable(self, arguments: Json, scope: Scope) -> Connection | StatesError:
         """The connection, if it can be used; its ARN may stand in either of two places."""
         given = arguments.get("InvocationConfig") or arguments["Authentication"]
         arn = given["ConnectionArn"]
+        if not self._allows(scope, "events:RetrieveConnectionCredentials", arn):
+            return _connection_error("AccessDenied", _NO_RETRIEVAL)
         connection = await self._ports.connections.connection(arn)
         if connection is None:
             return _connection_error("ResourceNotFound", f"Connection '{arn}' does not exist.")
@@ -88,6 +116,9 @@ class HttpInvoke:
         if error is not None:
             cause = f"Connection '{arn}' is in the state {connection.state}."
             return _connection_error(error, cause)
+        secret = connection.secret_arn
+        if not all(self._allows(scope, action, secret) for action in _SECRET_ACTIONS):
+            return _connection_error("AccessDenied", _UNREADABLE)
         return connection
 
     async def _exchange(
@@ -105,6 +136,16 @@ class HttpInvoke:
         cause = _kept(response, scope) if kept else _PHRASES.get(response.status)
         return StatesError(f"States.Http.StatusCode.{response.status}", cause)
 
+
+# Texts as recorded on AWS.
+_NO_RETRIEVAL: Final = (
+    "No permissions to call RetrieveConnectionCredentials on the connection resource."
+)
+_UNREADABLE: Final = (
+    "No permissions to call DescribeSecret and/or GetSecretValue on the secret associated with the "
+    "connection resource."
+)
+_SECRET_ACTIONS: Final = ("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret")
 
 _UNUSABLE: Final[Mapping[str, str]] = {
     "AUTHORIZING": "AuthInProgress",

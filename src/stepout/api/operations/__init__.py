@@ -7,4 +7,4 @@ __all__ = ["load"]
 
 def load() -> None:
     """Import the modules below, so that their operations are registered."""
-    from stepout.api.operations import connections, executions, machines  # noqa: F401
+    from stepout.api.operations import connections, executions, machines, tokens  # noqa: F401

@@ -8,7 +8,7 @@ import string
 from dataclasses import replace
 from typing import Final
 
-from stepout.api.caller import Caller, operation
+from stepout.api.caller import Caller, of_connection, operation
 from stepout.api.ids import new_uuid
 from stepout.api.paging import page
 from stepout.api.services import Services
@@ -36,7 +36,7 @@ DEAUTHORIZED_REASON: Final = (
 _SUFFIX: Final = string.ascii_letters + string.digits
 
 
-@operation("events", "CreateConnection")
+@operation("events", "CreateConnection", of_connection)
 async def create_connection(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
@@ -68,7 +68,7 @@ async def create_connection(
     return _summary(connection, "CreationTime", "LastModifiedTime")
 
 
-@operation("events", "DescribeConnection")
+@operation("events", "DescribeConnection", of_connection)
 async def describe_connection(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
@@ -90,7 +90,7 @@ async def describe_connection(
     return {name: value for name, value in response.items() if value is not None}
 
 
-@operation("events", "UpdateConnection")
+@operation("events", "UpdateConnection", of_connection)
 async def update_connection(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
@@ -108,7 +108,7 @@ async def update_connection(
     return _summary(shown, "CreationTime", "LastModifiedTime", "LastAuthorizedTime")
 
 
-@operation("events", "DeleteConnection")
+@operation("events", "DeleteConnection", of_connection)
 async def delete_connection(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
@@ -119,7 +119,7 @@ async def delete_connection(
     return _summary(deleted, "CreationTime", "LastModifiedTime", "LastAuthorizedTime")
 
 
-@operation("events", "DeauthorizeConnection")
+@operation("events", "DeauthorizeConnection", of_connection)
 async def deauthorize_connection(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from stepout.api import faults
-from stepout.api.caller import Caller, operation
+from stepout.api.caller import Caller, of_machine, operation
 from stepout.api.ids import new_uuid
 from stepout.api.names import check_name
 from stepout.api.operations.machines import find_machine
@@ -34,7 +34,7 @@ _MAX_CAUSE: Final = 32_768
 """Characters of an answer's error and cause (service model)."""
 
 
-@operation("states", "StartSyncExecution")
+@operation("states", "StartSyncExecution", of_machine("stateMachineArn"))
 async def start_sync_execution(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
@@ -47,8 +47,12 @@ async def start_sync_execution(
         )
     run, observe = _run(services, record, request, test_case)
     machine = await services.machines.compile(record.definition, is_express=True)
-    with _admission():
-        outcome = await services.express.run(machine, run, observe)
+    ticket = services.limits.execution(caller.account_holder)
+    try:
+        with _admission():
+            outcome = await services.express.run(machine, run, observe, caller.started)
+    finally:
+        ticket.release()
     if outcome.is_shutdown:
         raise faults.stopped()
     trace = caller.trace_header or request.get("traceHeader")
@@ -56,9 +60,9 @@ async def start_sync_execution(
     return _response(run, outcome, trace, is_metadata_only=is_metadata_only)
 
 
-@operation("states", "StartExecution")
+@operation("states", "StartExecution", of_machine("stateMachineArn"))
 async def start_execution(
-    services: Services, _caller: Caller, request: dict[str, Json]
+    services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
     """Start an Express machine and answer at once; only its log tells how it ends."""
     record, test_case = await _find(services, request["stateMachineArn"])
@@ -69,8 +73,14 @@ async def start_execution(
         )
     run, observe = _run(services, record, request, test_case)
     machine = await services.machines.compile(record.definition, is_express=True)
-    with _admission():
-        services.express.start(machine, run, observe)
+    ticket = services.limits.execution(caller.account_holder)
+    try:
+        with _admission():
+            task = services.express.start(machine, run, observe)
+    except ServiceError:
+        ticket.release()
+        raise
+    task.add_done_callback(lambda _task: ticket.release())
     return {"executionArn": run.arn, "startDate": milliseconds(run.started_at)}
 
 

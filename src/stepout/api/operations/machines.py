@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from stepout.api import faults
-from stepout.api.caller import Caller, operation
+from stepout.api.access import may_run_as
+from stepout.api.caller import Caller, of_machine, operation
 from stepout.api.ids import new_uuid
 from stepout.api.names import check_name, machine_arn, role_arn
 from stepout.api.paging import page
@@ -39,7 +40,7 @@ async def find_machine(services: Services, arn: str) -> MachineRecord:
     return record
 
 
-@operation("states", "CreateStateMachine")
+@operation("states", "CreateStateMachine", of_machine("name"), passes="roleArn")
 async def create_state_machine(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
@@ -49,12 +50,14 @@ async def create_state_machine(
     _check_logging(request.get("loggingConfiguration"))
     await _check_definition(services, request["definition"], request.get("type", "STANDARD"))
     now = services.clock.now()
+    arn = arns.state_machine(caller.region, caller.account, request["name"])
+    role = _assumable(services, request["roleArn"], arn)
     record = MachineRecord(
-        arn=arns.state_machine(caller.region, caller.account, request["name"]),
+        arn=arn,
         name=request["name"],
         type=request.get("type", "STANDARD"),
         definition=request["definition"],
-        role_arn=role_arn(request["roleArn"]),
+        role_arn=role,
         created=now,
         updated=now,
         revision_id=None,
@@ -71,7 +74,7 @@ async def create_state_machine(
     return {"stateMachineArn": record.arn, "creationDate": milliseconds(record.created)}
 
 
-@operation("states", "DescribeStateMachine")
+@operation("states", "DescribeStateMachine", of_machine("stateMachineArn"))
 async def describe_state_machine(
     services: Services, _caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
@@ -92,7 +95,7 @@ async def describe_state_machine(
     return {name: value for name, value in response.items() if value is not None}
 
 
-@operation("states", "UpdateStateMachine")
+@operation("states", "UpdateStateMachine", of_machine("stateMachineArn"), passes="roleArn")
 async def update_state_machine(
     services: Services, _caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
@@ -110,7 +113,7 @@ async def update_state_machine(
     if "definition" in changes:
         await _check_definition(services, changes["definition"], record.type)
     if "role_arn" in changes:
-        role_arn(changes["role_arn"])
+        _assumable(services, changes["role_arn"], record.arn)
     now = services.clock.now()
     revision = new_uuid()
     await services.store.machines.replace(
@@ -119,7 +122,7 @@ async def update_state_machine(
     return {"updateDate": milliseconds(now), "revisionId": revision}
 
 
-@operation("states", "DeleteStateMachine")
+@operation("states", "DeleteStateMachine", of_machine("stateMachineArn"))
 async def delete_state_machine(
     services: Services, _caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
@@ -204,6 +207,15 @@ async def _check_definition(services: Services, text: str, machine_type: str) ->
     problems = await _problems(services, text, machine_type)
     if problems:
         raise faults.invalid_definition(problems)
+
+
+def _assumable(services: Services, text: str, machine: str) -> str:
+    """The ARN of a role that Step Functions may assume for a machine, or AWS's refusal."""
+    arn = role_arn(text)
+    known = services.directories
+    if known is not None and may_run_as(known.current, arn, machine) is None:
+        raise faults.role_not_assumable()
+    return arn
 
 
 def _check_versions(request: dict[str, Json]) -> None:

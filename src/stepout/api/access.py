@@ -1,0 +1,156 @@
+"""Whether a caller may do what it asks, and a machine's role what the machine does.
+
+A request is held against the endpoint's policy and the caller's own, by the operation's action and
+resource; who hands a role to a machine needs `iam:PassRole` on it. In open mode nobody is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from stepout.api import faults
+from stepout.api.caller import Caller, Operation
+from stepout.api.identities import Directories, Directory, Role
+from stepout.asl.values import Json
+from stepout.aws.arn import Arn
+from stepout.aws.iam import Decision, Grants, Principal, Request, decide_trust
+from stepout.aws.iam.request import Values
+from stepout.errors import ServiceError
+
+__all__ = ["Judgement", "RolePermissions", "judge", "may_run_as"]
+
+STATES: Final = "states.amazonaws.com"
+"""What roles of machines are passed to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether a caller may do something, and why."""
+
+    action: str
+    resource: str
+    reason: str
+    """A stable word, and the policy and statement that decided."""
+    refusal: ServiceError | None = None
+    """What the caller is told."""
+
+
+def judge(caller: Caller, operation: Operation, request: Mapping[str, Json], now: int) -> Judgement:
+    """Judge a request whose members fit the model; `now` in milliseconds since the epoch."""
+    action, passes = operation.action, operation.passes
+    if operation.resource is None:
+        return Judgement(action, "*", "not-asked")
+    resource = operation.resource(caller, request)
+    if caller.grants is None:
+        return Judgement(action, resource, "open")
+    context = Circumstances(caller, request, now)
+    judgement = _judged(caller.grants, Request(caller.principal, action, resource, context))
+    if judgement.refusal is None and passes is not None and passes in request:
+        passing = {**context, "iam:PassedToService": STATES, "iam:AssociatedResourceArn": resource}
+        asked = Request(caller.principal, "iam:PassRole", request[passes], passing)
+        passed = _judged(caller.grants, asked)
+        return judgement if passed.refusal is None else passed
+    return judgement
+
+
+def _judged(grants: Grants, asked: Request) -> Judgement:
+    decision = grants.decide(asked)
+    action, resource = asked.action, asked.resource
+    if not decision.allowed:
+        refusal = faults.denied(decision.message(asked))
+        return Judgement(action, resource, _reason(decision), refusal)
+    return Judgement(action, resource, _reason(decision))
+
+
+def _reason(decision: Decision) -> str:
+    return decision.reason if decision.by is None else f"{decision.reason}: {decision.by}"
+
+
+class Circumstances(Mapping[str, Values]):
+    """The condition keys of a request, gathered when the first is asked for (IAM user guide, "AWS
+    global condition context keys")."""
+
+    __slots__ = ("_caller", "_now", "_request", "_values")
+
+    def __init__(self, caller: Caller, request: Mapping[str, Json], now: int) -> None:
+        self._caller = caller
+        self._request = request
+        self._now = now
+        self._values: dict[str, Values] | None = None
+
+    def __getitem__(self, key: str) -> Values:
+        return self._gathered()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._gathered())
+
+    def __len__(self) -> int:
+        return len(self._gathered())
+
+    def _gathered(self) -> dict[str, Values]:
+        if self._values is None:
+            self._values = _gather(self._caller, self._request, self._now)
+        return self._values
+
+
+def _gather(caller: Caller, request: Mapping[str, Json], now: int) -> dict[str, Values]:
+    arrival = caller.arrival
+    values: dict[str, Values] = {
+        "aws:CurrentTime": datetime.fromtimestamp(now / 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "aws:EpochTime": str(now // 1_000),
+        "aws:RequestedRegion": caller.region,
+        "aws:SecureTransport": "true" if arrival.is_secure else "false",
+        "aws:ViaAWSService": "false",
+    }
+    given = {
+        "aws:SourceIp": arrival.source_ip,
+        "aws:SourceVpce": caller.endpoint,
+        "aws:UserAgent": arrival.user_agent,
+        "aws:TokenIssueTime": caller.issued,
+    }
+    values.update((name, value) for name, value in given.items() if value)
+    tags = request.get("tags") or ()
+    if tags:
+        values["aws:TagKeys"] = [tag["key"] for tag in tags]
+        values.update((f"aws:RequestTag/{tag['key']}", tag["value"]) for tag in tags)
+    return values
+
+
+# --- Roles of machines ----------------------------------------------------------------------------
+
+
+def may_run_as(directory: Directory, role_arn: str, machine_arn: str) -> Role | None:
+    """The role, where there is one and Step Functions may assume it for the machine."""
+    role = directory.roles.get(role_arn)
+    if role is None:
+        return None
+    arn = Arn.parse(machine_arn)
+    context = {"aws:SourceAccount": arn.account, "aws:SourceArn": machine_arn}
+    service = Principal.service("states", arn.region)
+    asked = Request(service, "sts:AssumeRole", role_arn, context)
+    return role if decide_trust(role.trust, asked).allowed else None
+
+
+class RolePermissions:
+    """What machines may do, by the roles of the directory that is in force."""
+
+    def __init__(self, directories: Directories) -> None:
+        self._directories = directories
+
+    def allows(
+        self,
+        role_arn: str,
+        machine_arn: str,
+        action: str,
+        resource: str,
+        context: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Whether a machine's role allows an action of the machine."""
+        role = may_run_as(self._directories.current, role_arn, machine_arn)
+        if role is None:
+            return False
+        asked = Request(role.as_machine, action, resource, context or {})
+        return role.grants.decide(asked).allowed

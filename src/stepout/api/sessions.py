@@ -1,0 +1,104 @@
+"""Sessions of roles: the temporary credentials that AssumeRole gives out.
+
+They are kept in memory and end with the server. What a session may do follows from its role as it
+is now, not as it was when the session began.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from stepout.api import faults
+from stepout.api.identities import Directory, Role
+from stepout.aws.iam import Grants, Policy, Principal
+from stepout.secret import Secret
+
+__all__ = ["Session", "Sessions"]
+
+MAX_SESSIONS: Final = 10_000
+"""Sessions at one time; ours. A session is some kilobytes."""
+
+_LETTERS: Final = string.ascii_uppercase + "234567"
+
+
+@dataclass(slots=True)
+class Session:
+    """A role that somebody has become."""
+
+    access_key_id: str
+    secret: Secret
+    token: Secret
+    expires: int
+    """Milliseconds since the epoch."""
+    issued: int
+    principal: Principal
+    role_arn: str
+    policies: tuple[Policy, ...]
+    """What the session has less than its role."""
+    _grants: tuple[Directory, Grants | None] | None = field(default=None, repr=False)
+
+    def grants(self, directory: Directory) -> Grants | None:
+        """What the session may do by a directory; None where its role is gone."""
+        if self._grants is None or self._grants[0] is not directory:
+            role = directory.roles.get(self.role_arn)
+            self._grants = directory, None if role is None else self._granted(role, directory)
+        return self._grants[1]
+
+    def _granted(self, role: Role, directory: Directory) -> Grants:
+        return Grants(
+            role.policies,
+            boundary=role.boundary,
+            session=self.policies,
+            endpoint=directory.endpoint.policy,
+        )
+
+
+class Sessions:
+    """The sessions that have not ended, by their access key id."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, Session] = {}
+
+    def find(self, access_key_id: str) -> Session | None:
+        """A session, also one that has expired since; the signature's check tells."""
+        return self._sessions.get(access_key_id)
+
+    def begin(
+        self,
+        role: Role,
+        name: str,
+        *,
+        now: int,
+        seconds: int,
+        policies: Sequence[Policy],
+        tags: Mapping[str, str],
+    ) -> Session:
+        """Begin a session; raises `ServiceError` where there are too many."""
+        if len(self._sessions) >= MAX_SESSIONS:
+            self._forget_expired(now)
+        if len(self._sessions) >= MAX_SESSIONS:
+            raise faults.throttled()
+        session = Session(
+            access_key_id=f"ASIA{_letters(16)}",
+            secret=Secret(secrets.token_urlsafe(30)),
+            token=Secret(secrets.token_urlsafe(192)),
+            expires=now + seconds * 1_000,
+            issued=now,
+            principal=role.as_session(name, tags),
+            role_arn=role.arn,
+            policies=tuple(policies),
+        )
+        self._sessions[session.access_key_id] = session
+        return session
+
+    def _forget_expired(self, now: int) -> None:
+        for key in [key for key, session in self._sessions.items() if session.expires <= now]:
+            del self._sessions[key]
+
+
+def _letters(count: int) -> str:
+    return "".join(secrets.choice(_LETTERS) for _ in range(count))

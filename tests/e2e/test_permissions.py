@@ -1,0 +1,385 @@
+"""Users, roles and policies of a real server, asked by unmodified boto3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from stepout.api.identities import MACHINE_TRUST
+from stepout.testing import Origin, Server
+
+ACCOUNT = "123456789012"
+MACHINE = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:orders"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/orders"
+URL = "https://api.example.com/v1/items"
+PASS = json.dumps({"StartAt": "A", "States": {"A": {"Type": "Pass", "End": True}}})
+
+
+def statement(effect: str, action: Any, resource: Any, **condition: Any) -> dict[str, Any]:
+    found = {"Effect": effect, "Action": action, "Resource": resource}
+    return {**found, "Condition": condition} if condition else found
+
+
+def policy(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+
+POLICIES = {
+    "caller": policy(
+        statement("Allow", "states:StartSyncExecution", MACHINE),
+        statement("Allow", "states:DescribeStateMachine", "*"),
+        statement(
+            "Deny", "states:DescribeStateMachine", "*", Bool={"aws:SecureTransport": "false"}
+        ),
+    ),
+    "maker": policy(
+        statement("Allow", ["states:*", "events:*"], "*"),
+        statement(
+            "Allow",
+            "iam:PassRole",
+            ROLE,
+            StringEquals={"iam:PassedToService": "states.amazonaws.com"},
+        ),
+    ),
+    "orders": policy(
+        statement(
+            "Allow",
+            "states:InvokeHTTPEndpoint",
+            MACHINE,
+            StringLike={"states:HTTPEndpoint": "https://api.example.com/v1/*"},
+            StringEquals={"states:HTTPMethod": "GET"},
+        ),
+        statement(
+            "Allow",
+            "events:RetrieveConnectionCredentials",
+            f"arn:aws:events:*:{ACCOUNT}:connection/readable/*",
+        ),
+        statement(
+            "Allow",
+            "events:RetrieveConnectionCredentials",
+            f"arn:aws:events:*:{ACCOUNT}:connection/closed/*",
+        ),
+        statement(
+            "Allow",
+            "secretsmanager:*",
+            "arn:aws:secretsmanager:*:*:secret:events!connection/readable/*",
+        ),
+    ),
+    "deputy": policy(statement("Allow", "states:List*", "*")),
+    "may-become": policy(
+        statement("Allow", "sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/by-account")
+    ),
+}
+
+
+def trust(principal: Any, **condition: Any) -> str:
+    found: dict[str, Any] = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}
+    return json.dumps({"Statement": {**found, "Condition": condition} if condition else found})
+
+
+TRUSTS = {
+    "orders": json.dumps(MACHINE_TRUST),
+    "lambda-only": trust({"Service": "lambda.amazonaws.com"}),
+    "by-name": trust(
+        {"AWS": f"arn:aws:iam::{ACCOUNT}:user/caller"}, StringEquals={"sts:ExternalId": "x1"}
+    ),
+    "by-account": trust({"AWS": ACCOUNT}),
+}
+ROLE_POLICIES = {"orders": ["orders"], "by-name": ["deputy"], "by-account": ["deputy"]}
+USERS = {
+    "caller": ["caller"],
+    "maker": ["maker", "may-become"],
+    "nobody": [],
+    "admin": ["AdministratorAccess"],
+}
+
+
+def identities(endpoint: str | None = None) -> str:
+    users = [
+        f'[user.{name}]\naccess_key_id = "AKID{name.upper()}"\nsecret_access_key = "{name}"\n'
+        f"policies = {json.dumps(names)}\n"
+        for name, names in USERS.items()
+    ]
+    roles = [
+        f"[role.{name}]\npolicies = {json.dumps(ROLE_POLICIES.get(name, []))}\n"
+        f"trust = '''{document}'''\n"
+        for name, document in TRUSTS.items()
+    ]
+    policies = [f"[policy.{name}]\ndocument = '''{text}'''\n" for name, text in POLICIES.items()]
+    last = [] if endpoint is None else [f"[endpoint]\npolicy = '''{endpoint}'''\n"]
+    return "\n".join([*users, *roles, *policies, *last])
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    server: Server
+    origin: Origin
+    audit: Path
+
+    def client(self, user: str, service: str = "stepfunctions", **credentials: str) -> Any:
+        connect: Any = boto3.client
+        return connect(
+            service,
+            endpoint_url=self.server.url,
+            region_name="us-east-1",
+            **(
+                credentials
+                or {"aws_access_key_id": f"AKID{user.upper()}", "aws_secret_access_key": user}
+            ),
+            config=Config(inject_host_prefix=False, retries={"total_max_attempts": 1}),
+        )
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.audit.read_text().splitlines()]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    path, audit = tmp_path / "identities.toml", tmp_path / "audit.jsonl"
+    path.write_text(identities())
+    with (
+        Origin() as origin,
+        Server(origin=origin, identities=path, audit=str(audit)) as server,
+    ):
+        yield World(server, origin, audit)
+
+
+def refusal(call: Any, **members: Any) -> tuple[str, str]:
+    with pytest.raises(ClientError) as caught:
+        call(**members)
+    error = caught.value.response["Error"]
+    return error["Code"], error["Message"]
+
+
+def make(world: World, definition: str = PASS, user: str = "maker", **members: Any) -> str:
+    given = {"name": "orders", "type": "EXPRESS", "roleArn": ROLE, **members}
+    made = world.client(user).create_state_machine(definition=definition, **given)
+    arn: str = made["stateMachineArn"]
+    return arn
+
+
+def test_a_caller_may_do_what_its_policies_allow_and_nothing_else(world: World) -> None:
+    arn = make(world)
+    sfn = world.client("caller")
+    assert sfn.start_sync_execution(stateMachineArn=arn)["status"] == "SUCCEEDED"
+    assert refusal(sfn.delete_state_machine, stateMachineArn=arn) == (
+        "AccessDeniedException",
+        f"User: arn:aws:iam::{ACCOUNT}:user/caller is not authorized to perform: "
+        f"states:DeleteStateMachine on resource: {MACHINE} because no identity-based policy allows "
+        "the states:DeleteStateMachine action",
+    )
+    assert (
+        refusal(sfn.start_sync_execution, stateMachineArn=f"{arn}2")[0] == "AccessDeniedException"
+    )
+
+
+def test_a_condition_is_asked_of_the_request(world: World) -> None:
+    """The test's server speaks plain HTTP, which the policy denies to describe by."""
+    code, message = refusal(world.client("caller").describe_state_machine, stateMachineArn=MACHINE)
+    assert code == "AccessDeniedException"
+    assert message.endswith("with an explicit deny in an identity-based policy")
+
+
+def test_a_role_is_handed_over_by_those_who_may_only(world: World) -> None:
+    create = world.client("maker").create_state_machine
+    given = {"name": "m", "definition": PASS, "type": "EXPRESS"}
+    other = f"arn:aws:iam::{ACCOUNT}:role/lambda-only"
+    assert refusal(create, roleArn=other, **given) == (
+        "AccessDeniedException",
+        f"User: arn:aws:iam::{ACCOUNT}:user/maker is not authorized to perform: iam:PassRole on "
+        f"resource: {other} because no identity-based policy allows the iam:PassRole action",
+    )
+    assert "deny" not in make(world)
+
+
+def test_a_role_that_does_not_trust_step_functions_is_no_machines_role(world: World) -> None:
+    create = world.client("admin").create_state_machine
+    for role in ("lambda-only", "not-there"):
+        code, message = refusal(
+            create,
+            name="m",
+            definition=PASS,
+            type="EXPRESS",
+            roleArn=f"arn:aws:iam::{ACCOUNT}:role/{role}",
+        )
+        assert code == "AccessDeniedException"
+        assert message.startswith("Neither the global service principal states.amazonaws.com")
+
+
+def task(connection: str, **parameters: Any) -> str:
+    given = {"ApiEndpoint": URL, "Method": "GET", **parameters}
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::http:invoke",
+        "Parameters": {**given, "InvocationConfig": {"ConnectionArn": connection}},
+        "End": True,
+    }
+    return json.dumps({"StartAt": "A", "States": {"A": state}})
+
+
+def connect(world: World, name: str) -> str:
+    parameters = {"ApiKeyAuthParameters": {"ApiKeyName": "X-Key", "ApiKeyValue": "canary"}}
+    made = world.client("maker", "events").create_connection(
+        Name=name, AuthorizationType="API_KEY", AuthParameters=parameters
+    )
+    arn: str = made["ConnectionArn"]
+    return arn
+
+
+def outcome(world: World, definition: str) -> tuple[str | None, str | None]:
+    arn = make(world, definition)
+    answer = world.client("caller").start_sync_execution(stateMachineArn=arn)
+    world.client("maker").delete_state_machine(stateMachineArn=arn)
+    return answer.get("error"), answer.get("cause")
+
+
+def test_the_machines_role_is_asked_for_the_endpoint_and_the_connection(world: World) -> None:
+    route = world.origin.get(URL).respond(200, json={})
+    readable, closed = connect(world, "readable"), connect(world, "closed")
+    other = connect(world, "other")
+    assert outcome(world, task(readable)) == (None, None)
+    assert len(route.requests) == 1
+
+    for parameters in ({"Method": "POST"}, {"ApiEndpoint": "https://api.example.com/v2/x"}):
+        error, cause = outcome(world, task(readable, **parameters))
+        url = parameters.get("ApiEndpoint", URL)
+        assert error == "States.Http.AccessDenied"
+        assert cause == (
+            "AWS Step Functions is not authorized to perform states:InvokeHTTPEndpoint on API "
+            f"Endpoint {url}. Ensure that the StateMachine role contains the "
+            "states:InvokeHTTPEndpoint permission for the given API Endpoint"
+        )
+    assert outcome(world, task(closed)) == (
+        "Events.ConnectionResource.AccessDenied",
+        "No permissions to call DescribeSecret and/or GetSecretValue on the secret associated with "
+        "the connection resource.",
+    )
+    assert outcome(world, task(other)) == (
+        "Events.ConnectionResource.AccessDenied",
+        "No permissions to call RetrieveConnectionCredentials on the connection resource.",
+    )
+    assert len(route.requests) == 1
+
+
+def test_everybody_may_ask_who_they_are(world: World) -> None:
+    identity = world.client("nobody", "sts").get_caller_identity()
+    assert identity["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/nobody"
+    assert identity["Account"] == ACCOUNT
+    assert identity["UserId"].startswith("AIDA")
+    assert refusal(world.client("nobody").list_state_machines)[0] == "AccessDeniedException"
+
+
+def assume(world: World, user: str, role: str, **members: Any) -> dict[str, str]:
+    credentials = world.client(user, "sts").assume_role(
+        RoleArn=f"arn:aws:iam::{ACCOUNT}:role/{role}", RoleSessionName="session", **members
+    )["Credentials"]
+    return {
+        "aws_access_key_id": credentials["AccessKeyId"],
+        "aws_secret_access_key": credentials["SecretAccessKey"],
+        "aws_session_token": credentials["SessionToken"],
+    }
+
+
+def test_a_role_is_assumed_and_may_do_what_it_may(world: World) -> None:
+    session = assume(world, "caller", "by-name", ExternalId="x1")
+    identity = world.client("", "sts", **session).get_caller_identity()
+    assert identity["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/by-name/session"
+    sfn = world.client("", **session)
+    assert sfn.list_state_machines()["stateMachines"] == []
+    code, message = refusal(sfn.describe_state_machine, stateMachineArn=MACHINE)
+    assert code == "AccessDeniedException"
+    assert f"User: arn:aws:sts::{ACCOUNT}:assumed-role/by-name/session is not authorized" in message
+    forged = {**session, "aws_session_token": "another"}
+    code, _ = refusal(world.client("", **forged).list_state_machines)
+    assert code == "UnrecognizedClientException"
+
+
+def test_a_role_is_assumed_by_those_only_whom_it_trusts(world: World) -> None:
+    assert assume(world, "maker", "by-account")  # its own policy and the account's name
+    roles = "arn:aws:iam::123456789012:role"
+    for user, role, members in (
+        ("caller", "by-name", {}),  # no external id
+        ("caller", "by-account", {}),  # no policy of its own
+        ("maker", "by-name", {"ExternalId": "x1"}),  # not named
+        ("maker", "orders", {}),  # a service's
+        ("maker", "not-there", {}),
+    ):
+        code, message = refusal(
+            world.client(user, "sts").assume_role,
+            RoleArn=f"{roles}/{role}",
+            RoleSessionName="session",
+            **members,
+        )
+        assert code == "AccessDenied", (user, role)
+        assert (
+            f"is not authorized to perform: sts:AssumeRole on resource: {roles}/{role}" in message
+        )
+
+
+def test_a_session_policy_takes_away(world: World) -> None:
+    nothing = policy(statement("Allow", "states:DescribeStateMachine", "*"))
+    session = assume(world, "caller", "by-name", ExternalId="x1", Policy=nothing)
+    code, message = refusal(world.client("", **session).list_state_machines)
+    assert (code, message[-65:]) == (
+        "AccessDeniedException",
+        "because no session policy allows the states:ListStateMachines action"[-65:],
+    )
+
+
+def test_a_session_that_would_last_too_long_is_refused(world: World) -> None:
+    code, message = refusal(
+        world.client("caller", "sts").assume_role,
+        RoleArn=f"arn:aws:iam::{ACCOUNT}:role/by-name",
+        RoleSessionName="session",
+        ExternalId="x1",
+        DurationSeconds=7_200,
+    )
+    assert code == "ValidationError"
+    assert "exceeds the MaxSessionDuration set for this role" in message
+
+
+def test_the_endpoints_policy_is_asked_of_everybody(tmp_path: Path) -> None:
+    path = tmp_path / "identities.toml"
+    only = {"Effect": "Allow", "Principal": "*", "Action": "states:List*", "Resource": "*"}
+    path.write_text(identities(json.dumps({"Statement": only})))
+    with Origin() as origin, Server(origin=origin, identities=path) as server:
+        admin = World(server, origin, tmp_path).client("admin")
+        assert admin.list_state_machines()["stateMachines"] == []
+        code, message = refusal(admin.describe_state_machine, stateMachineArn=MACHINE)
+        assert code == "AccessDeniedException"
+        assert message.endswith(
+            "because no VPC endpoint policy allows the states:DescribeStateMachine action"
+        )
+
+
+def test_every_request_has_its_line_in_the_audit_log(world: World) -> None:
+    arn = make(world)
+    world.client("caller").start_sync_execution(stateMachineArn=arn, input='{"card": "4111"}')
+    refusal(world.client("nobody").describe_state_machine, stateMachineArn=arn)
+    refusal(
+        world.client(
+            "", aws_access_key_id="AKIDCALLER", aws_secret_access_key="wrong"
+        ).list_state_machines
+    )
+    lines = world.lines()
+    shown = [(line["operation"], line["decision"], line.get("resource")) for line in lines]
+    assert shown == [
+        ("CreateStateMachine", "allowed", MACHINE),
+        ("StartSyncExecution", "allowed", MACHINE),
+        ("DescribeStateMachine", "denied", MACHINE),
+        ("ListStateMachines", "unidentified", None),
+    ]
+    assert lines[1]["principal"] == f"arn:aws:iam::{ACCOUNT}:user/caller"
+    assert lines[1]["reason"].startswith("allowed: the statement Statement[0] of the")
+    assert lines[2]["error"] == "AccessDeniedException"
+    assert lines[2]["reason"] == "no-identity-policy-allows"
+    assert {line["source_ip"] for line in lines} == {"127.0.0.1"}
+    assert "4111" not in world.audit.read_text()
