@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from stepout.certificates import Authority, new_key
+from stepout.certificates import Authority, KeptLeaf, new_key
 from stepout.errors import SettingsError
 
 
@@ -136,3 +137,154 @@ def test_leaves_may_share_a_key_and_be_good_for_days() -> None:
     assert first.key_pem == second.key_pem
     leaf = x509.load_pem_x509_certificate(first.chain_pem)
     assert leaf.not_valid_after_utc - leaf.not_valid_before_utc <= timedelta(days=7, hours=1)
+
+
+# --- A server's certificate on disk ---------------------------------------------------------------
+
+
+def parsed(leaf: KeptLeaf) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(leaf.chain.read_bytes())
+
+
+def test_a_server_s_certificate_is_kept_and_believed(tmp_path: Path) -> None:
+    authority = Authority.kept_in(tmp_path, "one")
+    leaf = authority.leaf_kept_in(tmp_path, "LocalHost", "127.0.0.1", "::1", "0:0:0:0:0:0:0:1")
+    assert leaf.names == ("localhost", "127.0.0.1", "::1")
+    assert leaf.is_new
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {
+        "ca.pem": 0o644,
+        "ca-key.pem": 0o600,
+        "server.pem": 0o644,
+        "server-key.pem": 0o600,
+    }
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(leaf.chain, leaf.key)
+    for name in leaf.names:
+        handshake(context, trusting(authority), name)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    again = Authority.kept_in(tmp_path, "one").leaf_kept_in(tmp_path, "::1", "localhost")
+    assert not again.is_new
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    ends = x509.load_pem_x509_certificate(authority.certificate_pem).not_valid_after_utc
+    assert again.ends == leaf.ends == min(ends, parsed(leaf).not_valid_after_utc)
+
+
+def test_a_certificate_that_lacks_a_name_is_made_anew_with_its_key(tmp_path: Path) -> None:
+    authority = Authority.kept_in(tmp_path, "one")
+    first = authority.leaf_kept_in(tmp_path, "a.example")
+    key = first.key.read_bytes()
+    second = authority.leaf_kept_in(tmp_path, "a.example", "*.b.example")
+    assert second.is_new
+    assert second.names == ("a.example", "*.b.example")
+    assert second.key.read_bytes() == key
+
+
+def test_a_certificate_that_ends_soon_is_made_anew(tmp_path: Path) -> None:
+    authority = Authority.kept_in(tmp_path, "one")
+    short = authority.leaf("a.example", lifetime=timedelta(days=29))
+    (tmp_path / "server.pem").write_bytes(short.chain_pem)
+    (tmp_path / "server-key.pem").touch(mode=0o600)
+    (tmp_path / "server-key.pem").write_bytes(short.key_pem)
+    assert authority.leaf_kept_in(tmp_path, "a.example").is_new
+    assert not authority.leaf_kept_in(tmp_path, "a.example").is_new
+
+
+@pytest.mark.parametrize("fault", ["authority", "chain", "key", "broken", "missing"])
+def test_a_certificate_that_does_not_fit_is_made_anew(tmp_path: Path, fault: str) -> None:
+    authority = Authority.kept_in(tmp_path, "one")
+    leaf = authority.leaf_kept_in(tmp_path, "a.example")
+    other = Authority.create("one")
+    match fault:
+        case "authority":
+            (tmp_path / "ca-key.pem").unlink()
+            authority = Authority.kept_in(tmp_path, "one")
+        case "chain":
+            own = leaf.chain.read_bytes().removesuffix(authority.certificate_pem)
+            leaf.chain.write_bytes(own + other.certificate_pem)
+        case "key":
+            leaf.key.write_bytes(other.leaf("a.example").key_pem)
+        case "broken":
+            leaf.chain.write_bytes(leaf.chain.read_bytes()[:100])
+        case _:
+            leaf.chain.unlink()
+    mended = authority.leaf_kept_in(tmp_path, "a.example")
+    assert mended.is_new
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(mended.chain, mended.key)
+    handshake(context, trusting(authority), "a.example")
+
+
+def test_many_that_begin_together_have_one_pair(tmp_path: Path) -> None:
+    def make(_: int) -> None:
+        Authority.kept_in(tmp_path, "one").leaf_kept_in(tmp_path, "a.example")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(make, range(16)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server-key.pem")
+    handshake(context, trusting(Authority.kept_in(tmp_path, "one")), "a.example")
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_server_s_key_that_others_can_read_is_not_used(tmp_path: Path) -> None:
+    authority = Authority.kept_in(tmp_path, "one")
+    leaf = authority.leaf_kept_in(tmp_path, "a.example")
+    leaf.key.chmod(0o604)
+    with pytest.raises(SettingsError, match="server-key.pem to be this user's .* mode 0604"):
+        authority.leaf_kept_in(tmp_path, "a.example")
+    leaf.key.chmod(0o600)
+    leaf.key.write_text("something else")
+    with pytest.raises(SettingsError, match="a key that stepout made, found something else"):
+        authority.leaf_kept_in(tmp_path, "a.example")
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "server.pem"])
+def test_a_link_in_a_certificate_s_place_is_replaced_and_not_followed(
+    tmp_path: Path, name: str
+) -> None:
+    directory, victim = tmp_path / "ca", tmp_path / "victim"
+    victim.write_text("mine")
+    directory.mkdir(mode=0o700)
+    (directory / name).symlink_to(victim)
+    Authority.kept_in(directory, "one").leaf_kept_in(directory, "a.example")
+    assert victim.read_text() == "mine"
+    assert not (directory / name).is_symlink()
+
+
+@pytest.mark.parametrize("name", ["ca-key.pem", "server-key.pem"])
+def test_a_link_in_a_key_s_place_is_not_written_through(tmp_path: Path, name: str) -> None:
+    directory, target = tmp_path / "ca", tmp_path / "not-there"
+    directory.mkdir(mode=0o700)
+    (directory / name).symlink_to(target)
+    with pytest.raises(SettingsError):
+        Authority.kept_in(directory, "one").leaf_kept_in(directory, "a.example")
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770, 0o702])
+def test_a_directory_that_others_can_write_is_refused(tmp_path: Path, mode: int) -> None:
+    authority = Authority.kept_in(tmp_path, "one")
+    tmp_path.chmod(mode)
+    with pytest.raises(SettingsError, match=f"writable by nobody else .* found mode {mode:04o}"):
+        Authority.kept_in(tmp_path, "one", is_shared=False)
+    assert Authority.kept_in(tmp_path, "one").certificate_pem == authority.certificate_pem
+    with pytest.raises(SettingsError, match="others could put their own certificates there"):
+        authority.leaf_kept_in(tmp_path, "a.example")
+
+
+def test_a_directory_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = os.geteuid()
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    with pytest.raises(SettingsError, match=f"to be this user's .* and the user {owner}"):
+        Authority.kept_in(tmp_path, "one", is_shared=False)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a..b", "https://a.example", "-/", "é.example", "*"])
+def test_what_is_no_name_is_told(tmp_path: Path, name: str) -> None:
+    authority = Authority.kept_in(tmp_path, "one")
+    with pytest.raises(SettingsError, match="Expected a DNS name such as"):
+        authority.leaf_kept_in(tmp_path, "a.example", name)
+    assert not (tmp_path / "server.pem").exists()

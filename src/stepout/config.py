@@ -56,6 +56,10 @@ class ServerSettings:
     data: Path | None = None
     """Directory for machines and connections; without one they are kept in memory."""
 
+    secret_key_source: str | None = None
+    """Where the key of the secrets in `data` is: `file:PATH`, `env:NAME` or `command:PROGRAM …`; in
+    `data` itself where nothing is named."""
+
     region: str = "us-east-1"
     """Region where a request names none."""
 
@@ -349,6 +353,16 @@ def _path(raw: Raw) -> Path:
     return raw if isinstance(raw, Path) else Path(_text(raw)).expanduser()
 
 
+def _key_source(raw: Raw) -> str:
+    text = str(raw)
+    if not re.fullmatch(r"(file|env|command):.*\S.*", text, re.DOTALL):
+        # What was found may be the key itself.
+        raise ValueError(
+            "Expected file:PATH, env:NAME or command:PROGRAM ARGUMENT…, found something else."
+        )
+    return text
+
+
 def _each(read: Read) -> Read:
     """A list: of texts as it is, in a variable separated by commas or blanks."""
 
@@ -383,6 +397,7 @@ _READ: Final[Mapping[str, Read]] = {
     "account": _matching(r"\d{12}", "an account of 12 digits"),
     "log_format": _matching("text|json", "text or json"),
     "data": _path,
+    "secret_key_source": _key_source,
     "tls_cert": _path,
     "tls_key": _path,
     "identities": _path,
@@ -416,6 +431,8 @@ _READ: Final[Mapping[str, Read]] = {
 def _contradictions(settings: ServerSettings) -> Iterable[str]:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         yield "--tls-cert and --tls-key belong together; one of them is missing."
+    if settings.secret_key_source is not None and settings.data is None:
+        yield "--secret-key-source belongs to --data, which is missing: nothing would be encrypted."
     if settings.open is False and settings.identities is None:
         yield "--closed needs --identities: without a file of access keys nobody could call."
     if settings.principal_burst and not settings.principal_rate:

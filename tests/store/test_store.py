@@ -14,60 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.store.kept import ACCOUNT, REGION, SESAME, connection, machine
 
-from stepout.aws import arn as arns
-from stepout.aws.connections import Connection, credential_from_request
 from stepout.errors import StoreError
+from stepout.store.keys import KEY_FILE
 from stepout.store.memory import open_memory
 from stepout.store.protocol import Store
-from stepout.store.records import MachineRecord
 from stepout.store.sqlite import DATABASE_FILE, open_sqlite
-from stepout.store.vault import KEY_FILE
-
-REGION, ACCOUNT = "us-east-1", "123456789012"
-SESAME = "open-sesame-4711"
-
-
-def machine(name: str, region: str = REGION) -> MachineRecord:
-    return MachineRecord(
-        arn=arns.state_machine(region, ACCOUNT, name),
-        name=name,
-        type="EXPRESS",
-        definition='{"é": 1}',
-        role_arn="arn:aws:iam::123456789012:role/r",
-        created=1,
-        updated=2,
-        revision_id=None,
-        logging={"level": "OFF"},
-        tracing=None,
-        encryption=None,
-        tags=(("a", "b"),),
-    )
-
-
-def connection(name: str, uuid: str = "u", account: str = ACCOUNT) -> Connection:
-    parameters = {
-        "ApiKeyAuthParameters": {"ApiKeyName": "x-key", "ApiKeyValue": SESAME},
-        "InvocationHttpParameters": {
-            "BodyParameters": [{"Key": "pin", "Value": SESAME, "IsValueSecret": True}]
-        },
-    }
-    return Connection(
-        arn=arns.connection(REGION, account, name, uuid),
-        name=name,
-        authorization_type="API_KEY",
-        state="AUTHORIZED",
-        state_reason=None,
-        secret_arn=arns.connection_secret(REGION, account, name, "s", "AbCdEf"),
-        secret_version=1,
-        credential=credential_from_request("API_KEY", parameters),
-        description=None,
-        connectivity=None,
-        kms_key=None,
-        created=1,
-        modified=2,
-        authorized=3,
-    )
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -194,12 +147,15 @@ async def test_a_lost_key_is_told_before_anything_is_written(tmp_path: Path) -> 
     with pytest.raises(StoreError, match=r"secret\.key is missing"):
         await open_sqlite(tmp_path)
     assert not (tmp_path / KEY_FILE).exists()
+    (tmp_path / KEY_FILE).touch(mode=0o600)
     (tmp_path / KEY_FILE).write_bytes(key[:-1])
-    with pytest.raises(StoreError, match="Expected 32 bytes in the key file .*, found 31"):
+    with pytest.raises(StoreError, match="Expected a key of 32 bytes.*secret.key, found 31 bytes"):
         await open_sqlite(tmp_path)
     (tmp_path / KEY_FILE).write_bytes(bytes(32))
-    with pytest.raises(StoreError, match="cannot be opened: it was changed"):
+    with pytest.raises(StoreError, match="sealed with the key .*secret.key has the key"):
         await open_sqlite(tmp_path)
+    (tmp_path / KEY_FILE).write_bytes(key)
+    await (await open_sqlite(tmp_path)).close()
 
 
 async def test_a_secret_cannot_be_moved_to_another_connection(tmp_path: Path) -> None:
@@ -251,7 +207,7 @@ import asyncio, sys
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_store import machine
+from kept import machine
 from stepout.store.sqlite import open_sqlite
 
 async def main():

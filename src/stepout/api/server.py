@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -25,12 +25,12 @@ from stepout.api.provision import provision
 from stepout.api.repeats import MODES
 from stepout.api.services import Services
 from stepout.api.sessions import Sessions
+from stepout.api.tls import Certificate
 from stepout.aws import shapes
 from stepout.aws.shapes import Service
 from stepout.config import ServerSettings
 from stepout.egress.http import Egress, Place
 from stepout.egress.reload import PolicyFile
-from stepout.errors import SettingsError
 from stepout.gateway.upstreams import Upstreams
 from stepout.journal.memory import MemoryJournal
 from stepout.runtime.authorizer import Authorizer
@@ -59,7 +59,7 @@ class Server:
     `connect_to` adds live entries to `settings.egress_connect`; `sockets` are further listening
     sockets to serve, beside the one of `settings.host` and `settings.port`; `functions` stand for
     Tasks, by the name of a state or the ARN of a resource; `environ` has the secrets of upstreams
-    that are in variables.
+    that are in variables, and the key of the store, which is taken out of it.
     """
 
     def __init__(
@@ -69,9 +69,9 @@ class Server:
         connect_to: dict[Place, Place] | None = None,
         sockets: Sequence[socket.socket] = (),
         functions: Mapping[str, TaskFunction] | None = None,
-        environ: Mapping[str, str] | None = None,
+        environ: MutableMapping[str, str] | None = None,
     ) -> None:
-        self._environ = environ or {}
+        self._environ = {} if environ is None else environ
         self._settings = settings
         self._connect_to = {} if connect_to is None else connect_to
         self._sockets = sockets
@@ -100,7 +100,7 @@ class Server:
         settings, resources = self._settings, self._resources
         clock, journal = SystemClock(), MemoryJournal()
         directories = self._directories()
-        store = await _open_store(settings)
+        store = await _open_store(settings, self._environ)
         resources.push_async_callback(store.close)
         egress = self._egress()
         resources.push_async_callback(egress.close)
@@ -196,7 +196,7 @@ class Server:
             # A JSON text inside JSON doubles in the worst case that is usual.
             max_body=max(MAX_BODY, 2 * settings.payload_limit),
         )
-        tls = _tls(settings)
+        tls = self._tls()
         listener = listen(settings.host, settings.port)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         scheme = "http" if tls is None else "https"
@@ -204,6 +204,15 @@ class Server:
         front = Front(app, tls)
         self._resources.push_async_callback(front.stop)
         await front.start([listener, *self._sockets])
+
+    def _tls(self) -> ssl.SSLContext | None:
+        settings = self._settings
+        if settings.tls_cert is None or settings.tls_key is None:
+            return None
+        certificate = Certificate(settings.tls_cert, settings.tls_key)
+        certificate.files.start()
+        self._resources.push_async_callback(certificate.files.close)
+        return certificate.context
 
 
 def _quotas(settings: ServerSettings) -> Quotas:
@@ -228,7 +237,7 @@ async def serve(
     settings: ServerSettings,
     *,
     announce: Callable[[str], None],
-    environ: Mapping[str, str] | None = None,
+    environ: MutableMapping[str, str] | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; announces one line when ready. Answers the exit status."""
     server = Server(settings, environ=environ)
@@ -271,8 +280,10 @@ async def _end(task: asyncio.Task[None]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def _open_store(settings: ServerSettings) -> Store:
-    return open_memory() if settings.data is None else await open_sqlite(settings.data)
+async def _open_store(settings: ServerSettings, environ: MutableMapping[str, str]) -> Store:
+    if settings.data is None:
+        return open_memory()
+    return await open_sqlite(settings.data, settings.secret_key_source, environ)
 
 
 async def _resume(store: Store, authorizer: Authorizer) -> None:
@@ -280,19 +291,3 @@ async def _resume(store: Store, authorizer: Authorizer) -> None:
     for connection in await store.connections.all():
         if connection.state == "AUTHORIZING":
             authorizer.begin(connection)
-
-
-def _tls(settings: ServerSettings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(
-            f"The certificate {settings.tls_cert} and key {settings.tls_key} cannot be loaded: "
-            f"{error}."
-        ) from None
-    return context

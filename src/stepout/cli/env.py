@@ -18,7 +18,7 @@ import click
 
 from stepout.aws.arn import partition_of
 
-__all__ = ["Target", "command", "variables"]
+__all__ = ["Target", "command", "hosts", "variables"]
 
 WAYS: Final = (
     (
@@ -172,10 +172,15 @@ def _hosts(target: Target) -> str:
         raise click.BadParameter(
             f"A hosts file needs an IP address in --url, found {host!r}.", param_hint="--url"
         ) from None
-    suffix = _SUFFIXES[partition_of(target.region)]
-    names = [f"{name}.{target.region}.{suffix}" for name in ("states", "sync-states", "events")]
+    names = hosts(target.region)
     note = "# The server must listen on port 443 with a certificate for these names."
     return "\n".join([note, f"{host} {' '.join(names)}", *_comments()])
+
+
+def hosts(region: str) -> list[str]:
+    """The names of the endpoints in a region that the server can stand for."""
+    suffix = _SUFFIXES[partition_of(region)]
+    return [f"{name}.{region}.{suffix}" for name in ("states", "sync-states", "events")]
 
 
 _SUFFIXES: Final[Mapping[str, str]] = {

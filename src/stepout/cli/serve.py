@@ -19,6 +19,7 @@ from stepout.cli import logs
 from stepout.cli.event_loop import new_event_loop
 from stepout.config import ServerSettings, Settings
 from stepout.errors import SettingsError
+from stepout.secret import keep_memory_private
 
 __all__ = ["command"]
 
@@ -27,6 +28,11 @@ __all__ = ["command"]
 @click.option("--host", metavar="ADDRESS", help="Address to listen on [127.0.0.1].")
 @click.option("--port", metavar="PORT", help="Port to listen on; 0 takes a free one [8083].")
 @click.option("--data", metavar="DIR", help="Keep machines and connections in this directory.")
+@click.option(
+    "--secret-key-source",
+    metavar="SOURCE",
+    help="Where the key of the secrets is: file:PATH, env:NAME or command:PROGRAM ARGUMENT….",
+)
 @click.option("--region", metavar="REGION", help="Region where a request names none.")
 @click.option("--account", metavar="DIGITS", help="Account where the access key names none.")
 @click.option("--log-format", metavar="text|json", help="Form of the log on standard error.")
@@ -111,6 +117,7 @@ def command(*, file: Path | None, show_config: bool, **flags: Any) -> None:
             click.echo(_shown(settings))
             return
         logs.configure(settings.server.log_format)
+        keep_memory_private()
         if isinstance(sys.stdout, TextIOWrapper):
             # Log records go there, too, and they are JSON.
             sys.stdout.reconfigure(encoding="utf-8")
@@ -149,6 +156,9 @@ def _shown(settings: Settings) -> str:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, str) and value.startswith("command:"):
+        # The arguments of a program may be secret.
+        return f"{value.split()[0]} …"
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "-"
     return "-" if value is None else str(value)

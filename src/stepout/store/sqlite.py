@@ -1,23 +1,17 @@
-"""Machines and connections in SQLite: one file, one thread that writes it, memory to read from.
-
-A change is answered when it is on the disk (`synchronous=FULL`). One server at a time has the file,
-by an exclusive lock that ends with the process.
-"""
+"""Machines and connections in SQLite: one file, one thread that writes it, memory to read from."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import sqlite3
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any
 
 from stepout.aws.connections import Connection, from_secret_json, to_secret_json
-from stepout.errors import StoreError
+from stepout.store.access import unlock
+from stepout.store.database import Database, owner_of
+from stepout.store.directory import DATABASE_FILE
+from stepout.store.keys import Environ, key_source
 from stepout.store.memory import MemoryConnections, MemoryMachines
 from stepout.store.protocol import Store
 from stepout.store.records import MachineRecord
@@ -25,64 +19,59 @@ from stepout.store.vault import Vault
 
 __all__ = ["DATABASE_FILE", "open_sqlite"]
 
-DATABASE_FILE: Final = "stepout.db"
 
-_VERSION: Final = 1
-"""`user_version` of the schema below."""
+async def open_sqlite(
+    directory: Path, secret_key_source: str | None = None, environ: Environ | None = None
+) -> Store:
+    """The store of a data directory, made where it is not there; raises `StoreError`.
 
-_SCHEMA: Final = """
-CREATE TABLE machine (
-    position INTEGER PRIMARY KEY,
-    arn TEXT NOT NULL UNIQUE,
-    record TEXT NOT NULL
-) STRICT;
-CREATE TABLE connection (
-    position INTEGER PRIMARY KEY,
-    arn TEXT NOT NULL UNIQUE,
-    record TEXT NOT NULL,
-    sealed BLOB
-) STRICT;
-"""
-
-_T = TypeVar("_T")
-
-
-async def open_sqlite(directory: Path) -> Store:
-    """The store of a data directory, made where it is not there; raises `StoreError`."""
-    database = _Database(directory)
+    `secret_key_source` says where the key of the secrets is (`file:…`, `env:…`, `command:…`), in
+    the directory's own file where it is None; a variable is taken out of `environ`.
+    """
+    source = key_source(secret_key_source, directory)
+    database = Database(directory)
     try:
-        machines, connections = await database.run(database.open)
+        await database.run(database.open)
+        vault = await unlock(database, source, {} if environ is None else environ)
+        tables = _Tables(database, vault)
+        machines, connections = await database.run(tables.load)
     except BaseException:
         await database.close()
         raise
     return Store(
-        MemoryMachines(machines, database.save_machine),
-        MemoryConnections(connections, database.save_connection),
+        MemoryMachines(machines, tables.save_machine),
+        MemoryConnections(connections, tables.save_connection),
         database.close,
     )
 
 
-class _Database:
-    """The file, its writer thread, and the vault for its secrets."""
+class _Tables:
+    """Machines and connections as rows; secrets are sealed in a vault."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="stepout-sqlite")
-        self._db: sqlite3.Connection | None = None
-        self._vault: Vault | None = None
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
 
-    async def run(self, work: Callable[[], _T]) -> _T:
-        """Do work in the writer thread; raises `StoreError`."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except (sqlite3.Error, OSError) as error:
-            raise StoreError(f"The store in {self._directory} failed: {error}.") from error
+    def load(self) -> tuple[list[MachineRecord], list[Connection]]:
+        """All that is kept, the schema brought up to date; runs in the writer thread."""
+        database = self._database
+        database.migrate(self._vault)
+        machines = database.db.execute("SELECT record FROM machine ORDER BY position")
+        connections = database.db.execute(
+            "SELECT record, sealed FROM connection ORDER BY position"
+        ).fetchall()
+        read = (
+            [_machine(record) for (record,) in machines],
+            [_connection(record, sealed, self._vault) for record, sealed in connections],
+        )
+        database.purge()
+        return read
 
     async def save_machine(self, arn: str, record: MachineRecord | None) -> None:
         if record is None:
-            await self._execute("DELETE FROM machine WHERE arn = ?", arn)
+            await self._database.execute("DELETE FROM machine WHERE arn = ?", arn)
         else:
-            await self._execute(
+            await self._database.execute(
                 "INSERT INTO machine (arn, record) VALUES (?, ?) "
                 "ON CONFLICT (arn) DO UPDATE SET record = excluded.record",
                 arn,
@@ -91,9 +80,9 @@ class _Database:
 
     async def save_connection(self, arn: str, connection: Connection | None) -> None:
         if connection is None:
-            await self._execute("DELETE FROM connection WHERE arn = ?", arn)
+            await self._database.execute("DELETE FROM connection WHERE arn = ?", arn)
         else:
-            await self._execute(
+            await self._database.execute(
                 "INSERT INTO connection (arn, record, sealed) VALUES (?, ?, ?) ON CONFLICT (arn) "
                 "DO UPDATE SET record = excluded.record, sealed = excluded.sealed",
                 arn,
@@ -101,76 +90,11 @@ class _Database:
                 self._sealed(connection),
             )
 
-    async def close(self) -> None:
-        """Give the file back; a second time it does nothing."""
-        if self._db is not None:
-            db, self._db = self._db, None
-            await self.run(db.close)
-        self._thread.shutdown(wait=False)
-
-    def open(self) -> tuple[list[MachineRecord], list[Connection]]:
-        """Open the file and read all of it; runs in the writer thread."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._directory / DATABASE_FILE
-        # SQLite gives its other files the mode of this one.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._db = db = sqlite3.connect(
-            path, timeout=0, isolation_level=None, check_same_thread=False
-        )
-        self._lock(db)
-        self._migrate(db)
-        machines = [
-            _machine(record)
-            for (record,) in db.execute("SELECT record FROM machine ORDER BY position")
-        ]
-        rows = db.execute("SELECT record, sealed FROM connection ORDER BY position").fetchall()
-        may_create = not any(sealed for _, sealed in rows)
-        self._vault = vault = Vault.open(self._directory, may_create=may_create)
-        return machines, [_connection(record, sealed, vault) for record, sealed in rows]
-
-    def _lock(self, db: sqlite3.Connection) -> None:
-        try:
-            db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            # The lock is taken by the first transaction, and kept.
-            db.execute("BEGIN EXCLUSIVE")
-            db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise StoreError(
-                f"The data directory {self._directory} is in use by another server, or cannot be "
-                f"locked: {error}."
-            ) from None
-        except sqlite3.DatabaseError as error:
-            raise StoreError(
-                f"The file {self._directory / DATABASE_FILE} is not a store: {error}."
-            ) from None
-
-    def _migrate(self, db: sqlite3.Connection) -> None:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise StoreError(
-                f"The store in {self._directory} was written by a newer stepout: expected schema "
-                f"{_VERSION} or older, found {version}."
-            )
-        if version == 0:
-            db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
-
-    async def _execute(self, statement: str, *values: object) -> None:
-        db = self._db
-        if db is None:
-            raise StoreError(f"The store in {self._directory} is closed.")
-        await self.run(lambda: db.execute(statement, values))
-
     def _sealed(self, connection: Connection) -> bytes | None:
-        if connection.credential is None or self._vault is None:
+        if connection.credential is None:
             return None
-        return self._vault.seal(to_secret_json(connection.credential), _owner(connection))
-
-
-def _owner(connection: Connection) -> str:
-    """What a sealed secret belongs to."""
-    return f"{connection.arn} version {connection.secret_version}"
+        owner = owner_of({"arn": connection.arn, "secret_version": connection.secret_version})
+        return self._vault.seal(to_secret_json(connection.credential), owner)
 
 
 def _written(record: MachineRecord | Connection) -> str:
@@ -190,9 +114,10 @@ def _machine(text: str) -> MachineRecord:
 
 
 def _connection(text: str, sealed: bytes | None, vault: Vault) -> Connection:
-    connection = Connection(**json.loads(text), credential=None)
+    record = json.loads(text)
+    connection = Connection(**record, credential=None)
     if sealed is None:
         return connection
-    opened = vault.unseal(sealed, _owner(connection))
+    opened = vault.unseal(sealed, owner_of(record))
     credential = from_secret_json(connection.authorization_type, opened)
     return replace(connection, credential=credential)
