@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stepout.api.reload import Reloading
+from stepout.api.reload import INTERVAL_SECONDS, Reloading
 from stepout.errors import SettingsError
 
 
@@ -188,11 +188,11 @@ async def test_it_looks_again_and_again_until_it_is_closed(file: Path) -> None:
         sleeping.put_nowait(seconds)
         await waking.get()
 
-    text = Reloading("text", [file], file.read_text, interval=7, sleep=sleep)
+    text = Reloading("text", [file], file.read_text, sleep=sleep)
     text.start()
     file.write_text("two")
     for value in ("one", "one", "two"):
-        assert await sleeping.get() == 7
+        assert await sleeping.get() == INTERVAL_SECONDS
         assert text.value == value
         waking.put_nowait(None)
     await text.close()

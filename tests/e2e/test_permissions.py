@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -383,3 +384,23 @@ def test_every_request_has_its_line_in_the_audit_log(world: World) -> None:
     assert lines[2]["reason"] == "no-identity-policy-allows"
     assert {line["source_ip"] for line in lines} == {"127.0.0.1"}
     assert "4111" not in world.audit.read_text()
+
+
+def test_a_changed_file_takes_effect_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepout.api.reload.INTERVAL_SECONDS", 0.01)
+    path, document = tmp_path / "identities.toml", tmp_path / "policy.json"
+    document.write_text(POLICIES["deputy"])
+    path.write_text(
+        '[user.admin]\naccess_key_id = "AKIDADMIN"\nsecret_access_key = "admin"\n'
+        'policies = ["p"]\n[policy]\np = { file = "policy.json" }\n'
+    )
+    with Origin() as origin, Server(origin=origin, identities=path) as server:
+        list_machines = World(server, origin, tmp_path).client("admin").list_state_machines
+        assert list_machines()["stateMachines"] == []
+        document.write_text(policy(statement("Deny", "*", "*")))
+        deadline = time.monotonic() + 30
+        with pytest.raises(ClientError, match="with an explicit deny"):  # noqa: PT012 — it waits
+            while time.monotonic() < deadline:
+                list_machines()

@@ -154,7 +154,7 @@ def test_a_token_endpoint_that_no_rule_has_is_not_asked(origin: Origin, policy: 
 def test_a_changed_file_takes_effect_without_a_restart(
     origin: Origin, policy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepout.egress.reload.PolicyFile.watch.__defaults__", (0.01,))
+    monkeypatch.setattr("stepout.api.reload.INTERVAL_SECONDS", 0.01)
     policy.write_text('default = "allow-public"\n')
     with Server(origin=origin, egress_policy=policy) as server:
         assert call(server)["status"] == "SUCCEEDED"

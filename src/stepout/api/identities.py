@@ -135,6 +135,8 @@ class Directory:
     roles: Mapping[str, Role] = field(default_factory=dict)
     """By ARN."""
     endpoint: Endpoint = Endpoint("")
+    files: tuple[Path, ...] = ()
+    """Further files that were read: policies and secrets."""
 
     @classmethod
     def load(
@@ -272,6 +274,7 @@ class _Reader:
         self._prefix = f"arn:{partition}:iam::{account}"
         self._environ = environ
         self._documents: dict[str, Raw] = {}
+        self._files: list[Path] = []
         self._parsed: dict[tuple[str, Kind], Policy | None] = {}
 
     def read(self, found: Mapping[str, Raw]) -> Directory:
@@ -291,6 +294,7 @@ class _Reader:
             keys=self._by_key(users),
             roles={role.arn: role for role in roles if role is not None},
             endpoint=endpoint,
+            files=tuple(self._files),
         )
 
     def _named(self, kind: str, given: Mapping[str, Raw]) -> list[tuple[str, Raw]]:
@@ -355,6 +359,8 @@ class _Reader:
     def _secret(self, at: str, source: Secret | Source) -> Secret:
         if isinstance(source, Secret):
             return source
+        if source.kind == "file":
+            self._files.append(Path(source.name).expanduser())
         try:
             return source.read(self._environ)
         except SettingsError as error:
@@ -429,7 +435,8 @@ class _Reader:
 
     def _text(self, value: Raw) -> str:
         if isinstance(value, dict) and set(value) == {"file"} and isinstance(value["file"], str):
-            return (self._directory / value["file"]).read_text("utf-8")
+            self._files.append(self._directory / value["file"])
+            return self._files[-1].read_text("utf-8")
         if isinstance(value, dict) and set(value) == {"document"}:
             value = value["document"]
         if isinstance(value, str):

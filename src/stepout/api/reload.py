@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from stepout.errors import StepoutError
 
@@ -20,7 +20,7 @@ __all__ = ["INTERVAL_SECONDS", "Reloading"]
 
 _log = logging.getLogger("stepout.reload")
 
-INTERVAL_SECONDS: Final = 1.0
+INTERVAL_SECONDS: float = 1.0
 """Between two looks: one stat of each file."""
 
 _T = TypeVar("_T")
@@ -36,8 +36,9 @@ class Reloading(Generic[_T]):
         known.start()
 
     `load` reads the files and gives the value, or raises; it runs in a thread, apart from the first
-    time, and may take long. `what` names the value in the log. `sleep` waits between two looks;
-    tests call `check` instead of `start`.
+    time, and may take long. `what` names the value in the log. `also` are further files that a
+    value was made of; `take` is told of each value after the first. `sleep` waits between two
+    looks; tests call `check` instead of `start`.
     """
 
     def __init__(
@@ -46,19 +47,22 @@ class Reloading(Generic[_T]):
         paths: Sequence[Path],
         load: Callable[[], _T],
         *,
-        interval: float = INTERVAL_SECONDS,
+        also: Callable[[_T], Sequence[Path]] = lambda _value: (),
+        take: Callable[[_T], object] = lambda _value: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Load the value; raises what `load` raises."""
         self._what = what
-        self._paths = tuple(paths)
+        self._paths = self._named = tuple(paths)
+        self._also = also
+        self._take = take
         self._load = load
-        self._interval = interval
         self._sleep = sleep
         self._task: asyncio.Task[None] | None = None
         # The look comes first: what changes while the files are read is seen by the next one.
         self._seen = self._judged = self._look()
         self.value = load()
+        self._follow()
 
     def start(self) -> None:
         """Look at the files in the running event loop, until `close`."""
@@ -95,12 +99,21 @@ class Reloading(Generic[_T]):
             _log.error("not reloaded", extra={"fields": fields})
             return False
         self.value = value
+        self._follow()
+        self._take(value)
         _log.info("reloaded", extra={"fields": fields})
         return True
 
+    def _follow(self) -> None:
+        """Look at the files of the value of now, from now on."""
+        paths = (*self._named, *self._also(self.value))
+        if paths != self._paths:
+            self._paths = paths
+            self._seen = self._judged = self._look()
+
     async def _watch(self) -> None:
         while True:
-            await self._sleep(self._interval)
+            await self._sleep(INTERVAL_SECONDS)
             await self.check()
 
     def _look(self) -> Look:

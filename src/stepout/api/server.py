@@ -9,7 +9,8 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from stepout.api.access import RolePermissions
 from stepout.api.app import MAX_BODY, App, Health
@@ -22,6 +23,7 @@ from stepout.api.limits import Limits, Quotas
 from stepout.api.metrics import Metrics
 from stepout.api.outward import egress_of, policy_of
 from stepout.api.provision import provision
+from stepout.api.reload import Reloading
 from stepout.api.repeats import MODES
 from stepout.api.services import Services
 from stepout.api.sessions import Sessions
@@ -30,7 +32,6 @@ from stepout.aws import shapes
 from stepout.aws.shapes import Service
 from stepout.config import ServerSettings
 from stepout.egress.http import Egress, Place
-from stepout.egress.reload import PolicyFile
 from stepout.gateway.upstreams import Upstreams
 from stepout.journal.memory import MemoryJournal
 from stepout.runtime.authorizer import Authorizer
@@ -154,23 +155,40 @@ class Server:
         settings = self._settings
         if settings.identities is None:
             return None
-        return Directories(
-            Directory.load(
-                settings.identities,
-                account=settings.account,
-                region=settings.region,
-                environ=self._environ,
-            )
+        load = partial(
+            Directory.load,
+            settings.identities,
+            account=settings.account,
+            region=settings.region,
+            environ=self._environ,
         )
+        directories = Directories(Directory())
+        files = Reloading(
+            "identities",
+            [settings.identities],
+            load,
+            also=lambda directory: directory.files,
+            take=directories.take,
+        )
+        directories.take(files.value)
+        self._follow(files)
+        return directories
 
     def _egress(self) -> Egress:
         """The way out, with the policy of now and, where it is a file, of later."""
         settings = self._settings
         egress = egress_of(settings, policy_of(settings), self._connect_to)
         if settings.egress_policy is not None:
-            file = PolicyFile(settings.egress_policy, lambda _path: policy_of(settings), egress.use)
-            self._resources.push_async_callback(_end, asyncio.create_task(file.watch()))
+            load = partial(policy_of, settings)
+            self._follow(
+                Reloading("egress policy", [settings.egress_policy], load, take=egress.use)
+            )
         return egress
+
+    def _follow(self, files: Reloading[Any]) -> None:
+        """Take what changes in files, until the server stops."""
+        files.start()
+        self._resources.push_async_callback(files.close)
 
     async def _listen(
         self, services: Services, models: Mapping[str, Service], clock: SystemClock
@@ -210,8 +228,7 @@ class Server:
         if settings.tls_cert is None or settings.tls_key is None:
             return None
         certificate = Certificate(settings.tls_cert, settings.tls_key)
-        certificate.files.start()
-        self._resources.push_async_callback(certificate.files.close)
+        self._follow(certificate.files)
         return certificate.context
 
 
@@ -273,11 +290,6 @@ def _ready_line(settings: ServerSettings, server: Server) -> str:
         f"stepout serves {server.url} region={settings.region} account={settings.account} "
         f"data={data} mode={mode}{gateway}"
     )
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _open_store(settings: ServerSettings, environ: MutableMapping[str, str]) -> Store:
