@@ -506,6 +506,58 @@ def test_what_an_api_sends_back_is_its_own_doing(
     assert told == {"TaskSucceeded", "TaskStateExited", "ExecutionSucceeded"}
 
 
+def test_the_secrets_of_users_and_sessions_are_in_no_log_nor_audit(
+    flags: list[str], origin: Origin, tmp_path: Path
+) -> None:
+    canary = Canaries()
+    users = tmp_path / "users.pem"  # so that it is not searched
+    users.write_text(
+        f'''
+        [user.admin]
+        access_key_id = "AKIDADMIN"
+        secret_access_key = "{canary("User")}"
+        policies = ["AdministratorAccess"]
+        [role.helper]
+        trust = '{{"Statement": {{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": \\
+          {{"AWS": "123456789012"}}}}}}'
+        policies = ["AdministratorAccess"]
+        '''.replace("\\\n", "")
+    )
+    where = tmp_path / "server"
+    where.mkdir()
+    more = ["--identities", str(users), "--audit", str(where / "audit"), "--log-format", "json"]
+    with LoudServer(where, *flags, *more) as server:
+        world = World(server, origin, canary)
+
+        def client(service: str, key: str, secret: str, token: str | None = None) -> Any:
+            connect: Any = boto3.client
+            return connect(
+                service,
+                endpoint_url=server.url,
+                region_name="us-east-1",
+                aws_access_key_id=key,
+                aws_secret_access_key=secret,
+                aws_session_token=token,
+            )
+
+        user = canary.texts["User"]
+        assert world.note(client("stepfunctions", "AKIDADMIN", user).list_state_machines)
+        assert not world.note(client("stepfunctions", "AKIDADMIN", "wrong").list_state_machines)
+        session = client("sts", "AKIDADMIN", user).assume_role(
+            RoleArn="arn:aws:iam::123456789012:role/helper", RoleSessionName="canary"
+        )["Credentials"]
+        canary.texts["SessionKey"] = secret = session["SecretAccessKey"]
+        canary.texts["SessionToken"] = token = session["SessionToken"]
+        key = session["AccessKeyId"]
+        assert client("stepfunctions", key, secret, token).list_state_machines()
+        for wrong in ((key, "wrong", token), (key, secret, None), ("AKIDADMIN", user, token)):
+            with pytest.raises(ClientError):
+                client("stepfunctions", *wrong).list_state_machines()
+        server.end()
+    assert "\n".join(world.leaks(where, tmp_path / "data")) == ""
+    assert (where / "audit").read_text().count("ListStateMachines") >= 3
+
+
 # --- The key --------------------------------------------------------------------------------------
 
 
