@@ -57,6 +57,18 @@ class Peer:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
+    def drip(self) -> None:
+        """Send a byte now and then, until the client has closed."""
+        self.socket.settimeout(0.02)
+        with suppress(ConnectionError):
+            while True:
+                try:
+                    if not self.socket.recv(1):
+                        break
+                except TimeoutError:
+                    self.send(b"a")
+        self._server.ended.set()
+
     def reset(self) -> None:
         """Close with RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -209,6 +221,7 @@ class Caller:
         *,
         between: Between = lambda: None,
         timeout: float | None = None,
+        data: str | None = None,
         **options: Any,
     ) -> list[Outcome]:
         url = server if isinstance(server, str) else server.url
@@ -218,7 +231,7 @@ class Caller:
                 if number:
                     between()
                 try:
-                    found.append(gateway.request(method, API, timeout=timeout))
+                    found.append(gateway.request(method, API, data=data, timeout=timeout))
                 except GatewayError as error:
                     found.append(error)
         return found
@@ -236,6 +249,7 @@ class AsyncCaller(Caller):
         *,
         between: Between = lambda: None,
         timeout: float | None = None,
+        data: str | None = None,
         **options: Any,
     ) -> list[Outcome]:
         url = server if isinstance(server, str) else server.url
@@ -247,7 +261,7 @@ class AsyncCaller(Caller):
                     if number:
                         await self._rest(between)
                     try:
-                        found.append(await gateway.request(method, API, timeout=timeout))
+                        found.append(await gateway.request(method, API, data=data, timeout=timeout))
                     except GatewayError as error:
                         found.append(error)
             return found

@@ -200,6 +200,55 @@ def test_an_answer_that_does_not_come_is_late_and_its_connection_dropped(
     assert len(server.requests) == 2
 
 
+def dripping(begun: bytes) -> Script:
+    """Begin an answer, and then always a byte more before anybody could lose patience."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(begun)
+        peer.drip()
+
+    return script
+
+
+DRIPS: dict[str, bytes] = {
+    "status": b"HTTP/1.1 200 ",
+    "head": b"HTTP/1.1 200 OK\r\nX-A: ",
+    "body": b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
+    "chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n",
+    "body until the end": b"HTTP/1.1 200 OK\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", DRIPS)
+@pytest.mark.parametrize("is_tls", [False, True])
+@pytest.mark.usefixtures("_trust")
+def test_an_answer_that_drips_for_ever_is_late(call: Caller, name: str, is_tls: bool) -> None:
+    context = AUTHORITY.server_context("127.0.0.1") if is_tls else None
+    with RawServer(dripping(DRIPS[name]), serving(FINE), context=context) as server:
+        late, fine = call(server, ["POST", "POST"], timeout=0.3)
+        assert type(late) is CallTimedOut
+        assert "0.3 seconds are over" in str(late)
+        assert texts([fine]) == ["fine"]
+        assert server.ended.wait(PATIENCE)
+    assert len(server.requests) == 2
+
+
+def test_a_request_that_nobody_reads_is_late(call: Caller) -> None:
+    is_over = threading.Event()
+
+    def script(_peer: Peer) -> None:
+        is_over.wait(PATIENCE)
+
+    with RawServer(script) as server:
+        data = "x" * 16_000_000
+        error = error_of(
+            call(server, ["POST"], data=data, timeout=0.3, payload_limit=len(data) * 2)
+        )
+        is_over.set()
+    assert type(error) is CallTimedOut
+
+
 def test_an_answer_that_comes_byte_by_byte_is_an_answer(call: Caller) -> None:
     with RawServer(serving(*[FINE[i : i + 1] for i in range(len(FINE))])) as server:
         assert texts(call(server, ["GET"] * 2)) == ["fine"] * 2

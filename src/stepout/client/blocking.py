@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import ssl
+import time
+from contextvars import ContextVar
 from typing import Any, Final
 
 import urllib3
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
@@ -14,7 +18,6 @@ from urllib3.exceptions import (
     NewConnectionError,
     ProtocolError,
     ProxyError,
-    ReadTimeoutError,
     SSLError,
 )
 
@@ -27,7 +30,87 @@ CONNECTIONS: Final = 64
 """Kept open at most; more are opened when they are needed and closed after use."""
 
 
-class _Connection(HTTPSConnection):
+_SECONDS: ContextVar[float] = ContextVar("seconds")
+"""What the call that is made has for request and answer; urllib3 hands on no such thing."""
+
+
+class _Clock:
+    """The time that is left as a whole: a socket's own limit begins anew with each byte."""
+
+    def __init__(self, seconds: float, late: WireError) -> None:
+        self._end = time.monotonic() + seconds
+        self.late = late
+
+    def left(self) -> float:
+        """Seconds, above 0; raises `WireError` where none are left."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise self.late
+        return left
+
+
+class _Reader(io.RawIOBase):
+    """What comes on a socket, as long as there is time."""
+
+    def __init__(self, raw: Any, sock: Any, clock: _Clock) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._clock = clock
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        self._sock.settimeout(self._clock.left())
+        try:
+            size: int | None = self._raw.readinto(buffer)
+        except TimeoutError:
+            raise self._clock.late from None
+        return size
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    def __init__(self, sock: Any, *args: Any, clock: _Clock, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        raw = self.fp.detach()
+        self.fp = io.BufferedReader(_Reader(raw, sock, clock))
+
+
+class _Timed(HTTPConnection):
+    """A connection that has its time for connecting, and each exchange on it its own."""
+
+    _clock: _Clock
+
+    def connect(self) -> None:
+        seconds = float(self.timeout or 0)
+        late = WireError("unsent", f"no connection within {seconds:g} seconds")
+        self._clock = _Clock(seconds, late)
+        super().connect()
+
+    def request(self, *args: Any, **options: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        seconds = _SECONDS.get()
+        self._clock = _Clock(seconds, WireError("late", f"{seconds:g} seconds are over"))
+        super().request(*args, **options)
+
+    def send(self, data: Any) -> None:
+        self.sock.settimeout(self._clock.left())
+        try:
+            super().send(data)
+        except TimeoutError:
+            raise self._clock.late from None
+
+    def response_class(self, sock: Any, *args: Any, **options: Any) -> _Answer:  # type: ignore[override]  # called as the class would be
+        """Made for what a proxy says to CONNECT, too."""
+        return _Answer(sock, *args, clock=self._clock, **options)
+
+
+class _Secure(_Timed, HTTPSConnection):
     """Tells what breaks in TLS once it is set up from what keeps it from being set up.
 
     urllib3 has `SSLError` for both, and only the second may be sent again.
@@ -40,9 +123,9 @@ class _Connection(HTTPSConnection):
             # In the handshake; urllib3 would call it a time-out of the answer.
             raise ConnectTimeoutError(self, "no TLS in time") from None
 
-    def request(self, *args: Any, **kwargs: Any) -> None:
+    def request(self, *args: Any, **options: Any) -> None:
         try:
-            super().request(*args, **kwargs)
+            super().request(*args, **options)
         except ssl.SSLError as error:
             raise ProtocolError(str(error)) from None
 
@@ -53,8 +136,12 @@ class _Connection(HTTPSConnection):
             raise ProtocolError(str(error)) from None
 
 
-class _Pool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _Connection
+class _PlainPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Timed
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _Secure
 
 
 class Wire:
@@ -73,13 +160,14 @@ class Wire:
             if proxy is None
             else urllib3.ProxyManager(proxy.url, proxy_headers=dict(proxy.headers), **options)
         )
-        self._pool.pool_classes_by_scheme = {"http": urllib3.HTTPConnectionPool, "https": _Pool}
+        self._pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
 
     def send(self, request: Send, timeout: Timeout) -> Answer:
         """Send a request once; raises `WireError`."""
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers
         }
+        _SECONDS.set(timeout.read)
         try:
             response = self._pool.request(
                 "POST",
@@ -91,8 +179,6 @@ class Wire:
             )
         except (ConnectTimeoutError, NewConnectionError, ProxyError, SSLError) as error:
             raise WireError("unsent", _told(error)) from None
-        except ReadTimeoutError:
-            raise WireError("late", f"{timeout.read:g} seconds are over") from None
         except (ProtocolError, MaxRetryError, HTTPError) as error:
             raise WireError("broken", _told(error)) from None
         return Answer(response.status, response.data)
