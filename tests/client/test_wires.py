@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -296,8 +299,78 @@ def test_an_answer_that_ends_its_connection_is_an_answer(call: Caller, head: byt
 
 def test_a_large_answer_comes_whole(call: Caller) -> None:
     with RawServer(serving(answer(success("ä" * 10_000_000)))) as server:
-        (text,) = texts(call(server))
+        (text,) = texts(call(server, payload_limit=20_000_000))
     assert len(text) == 10_000_000
+
+
+def test_an_answer_that_json_makes_six_times_as_large_is_within_the_limit(call: Caller) -> None:
+    """AWS counts the output, not what it takes to write it into the answer."""
+    output = json.dumps({"ResponseBody": "\x00" * 43_000, "StatusCode": 200})
+    escaped = "".join(f"\\u{ord(sign):04x}" for sign in output)
+    with RawServer(
+        serving(
+            answer(
+                b'{"status":"SUCCEEDED","output":"%b","input":"%b"}'
+                % (escaped.encode(), escaped.encode())
+            )
+        )
+    ) as server:
+        (text,) = texts(call(server))
+    assert len(output) < 262_144
+    assert text == "\x00" * 43_000
+
+
+LARGE = b"a" * 65_536
+
+
+def endless(begun: bytes, more: bytes = LARGE) -> Script:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(begun)
+        with suppress(ConnectionError):
+            while True:
+                peer.send(more)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        endless(b"HTTP/1.1 200 OK\r\n\r\n"),
+        endless(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"),
+        endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\n%b\r\n" % LARGE),
+        endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n" * 9999),
+        endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffff\r\n"),
+    ],
+    ids=["until the end", "a length", "chunks", "small chunks", "a chunk"],
+)  # fmt: skip
+def test_an_answer_without_end_is_too_large_and_not_asked_for_again(
+    call: Caller, script: Script
+) -> None:
+    with RawServer(script, serving(FINE)) as server:
+        large, fine = call(server, ["GET", "GET"], retries=3)
+    assert isinstance(large, CallFailed)
+    assert (type(large), large.error) == (CallFailed, "AnswerTooLarge")
+    assert "more than 3,276,800 bytes" in str(large)
+    assert "payload_limit" in str(large)
+    assert texts([fine]) == ["fine"]
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"HTTP/1.1 200 OK\r\nX: "])  # fmt: skip
+def test_a_line_without_end_is_given_up(call: Caller, begun: bytes) -> None:
+    with RawServer(endless(begun)) as server:
+        error_of(call(server, ["POST"]))
+    assert server.connections == 1
+
+
+def test_a_packed_answer_is_not_unpacked(call: Caller) -> None:
+    """Nobody asked for it, and a little may become very much."""
+    bomb = gzip.compress(bytes(10_000_000))
+    with RawServer(serving(answer(bomb, "200 OK", "Content-Encoding: gzip"))) as server:
+        error = error_of(call(server, ["POST"]))
+    assert "What answered is not Step Functions" in str(error)
 
 
 def test_a_redirect_is_not_followed(call: Caller) -> None:

@@ -7,6 +7,7 @@ import io
 import ssl
 import time
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Final
 
 import urllib3
@@ -30,8 +31,16 @@ CONNECTIONS: Final = 64
 """Kept open at most; more are opened when they are needed and closed after use."""
 
 
-_SECONDS: ContextVar[float] = ContextVar("seconds")
-"""What the call that is made has for request and answer; urllib3 hands on no such thing."""
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Of an exchange: seconds for request and answer, bytes of the answer."""
+
+    seconds: float
+    size: int
+
+
+_BOUNDS: ContextVar[_Bounds] = ContextVar("bounds")
+"""Those of the call that is made; urllib3 hands on no such thing."""
 
 
 class _Clock:
@@ -50,12 +59,16 @@ class _Clock:
 
 
 class _Reader(io.RawIOBase):
-    """What comes on a socket, as long as there is time."""
+    """What comes on a socket, as long as there is time, and so much at most.
 
-    def __init__(self, raw: Any, sock: Any, clock: _Clock) -> None:
+    Counted is all that comes: heads and the sizes of chunks may be without end, too.
+    """
+
+    def __init__(self, raw: Any, sock: Any, clock: _Clock, size: int) -> None:
         self._raw = raw
         self._sock = sock
         self._clock = clock
+        self._size = self._left = size
 
     def readable(self) -> bool:
         return True
@@ -66,6 +79,9 @@ class _Reader(io.RawIOBase):
             size: int | None = self._raw.readinto(buffer)
         except TimeoutError:
             raise self._clock.late from None
+        self._left -= size or 0
+        if self._left < 0:
+            raise _too_large(self._size)
         return size
 
     def close(self) -> None:
@@ -73,11 +89,28 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
+class _Buffer(io.BufferedReader):
+    """Makes no room for more than may come, whatever length an answer or a chunk says it has."""
+
+    def __init__(self, reader: _Reader, size: int) -> None:
+        super().__init__(reader)
+        self._size = size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > self._size:
+            raise _too_large(self._size)
+        return super().read(size)
+
+
+def _too_large(size: int) -> WireError:
+    return WireError("large", f"more than {size:,} bytes")
+
+
 class _Answer(http.client.HTTPResponse):
     def __init__(self, sock: Any, *args: Any, clock: _Clock, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        raw = self.fp.detach()
-        self.fp = io.BufferedReader(_Reader(raw, sock, clock))
+        size = _BOUNDS.get().size
+        self.fp = _Buffer(_Reader(self.fp.detach(), sock, clock, size), size)
 
 
 class _Timed(HTTPConnection):
@@ -94,7 +127,7 @@ class _Timed(HTTPConnection):
     def request(self, *args: Any, **options: Any) -> None:
         if self.sock is None:
             self.connect()
-        seconds = _SECONDS.get()
+        seconds = _BOUNDS.get().seconds
         self._clock = _Clock(seconds, WireError("late", f"{seconds:g} seconds are over"))
         super().request(*args, **options)
 
@@ -147,8 +180,10 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
 class Wire:
     """Connections to the endpoint, kept open between calls; safe to share among threads."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, size: int) -> None:
+        """To an endpoint; `size` are the bytes that an answer may have."""
         self._url = endpoint.url
+        self._size = size
         options: dict[str, Any] = {
             "maxsize": CONNECTIONS,
             "retries": False,
@@ -167,7 +202,7 @@ class Wire:
         headers = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers
         }
-        _SECONDS.set(timeout.read)
+        _BOUNDS.set(_Bounds(timeout.read, self._size))
         try:
             response = self._pool.request(
                 "POST",
@@ -176,6 +211,8 @@ class Wire:
                 headers=headers,
                 timeout=urllib3.Timeout(connect=timeout.connect, read=timeout.read),
                 redirect=False,
+                # What nobody asked for is not unpacked: a little may become very much.
+                decode_content=False,
             )
         except (ConnectTimeoutError, NewConnectionError, ProxyError, SSLError) as error:
             raise WireError("unsent", _told(error)) from None

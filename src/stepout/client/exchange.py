@@ -25,10 +25,27 @@ from stepout.gateway.codec import Encoded, decode, failure
 from stepout.gateway.messages import Response
 from stepout.gateway.upstreams import IDEMPOTENT
 
-__all__ = ["Answer", "Pause", "Policy", "Send", "Step", "Timeout", "Times", "WireError", "exchange"]
+__all__ = [
+    "Answer",
+    "Pause",
+    "Policy",
+    "Send",
+    "Step",
+    "Timeout",
+    "Times",
+    "WireError",
+    "answer_limit",
+    "exchange",
+]
 
 TARGET: Final = b"AWSStepFunctions.StartSyncExecution"
 CONTENT_TYPE: Final = b"application/x-amz-json-1.0"
+
+_ESCAPED: Final = 6
+"""Bytes at most that JSON takes for one of a text: a control character is `\\u0000`."""
+
+_ENVELOPE: Final = 131_072
+"""Bytes for what stands around input and output, with an error's cause of 32,768 characters."""
 
 _THROTTLED: Final = (
     *("ThrottlingException", "Throttling", "TooManyRequestsException"),
@@ -75,10 +92,15 @@ class Answer:
     body: bytes
 
 
-class WireError(Exception):
-    """The wire failed: before anything was sent, after too long, or midway."""
+def answer_limit(payload_limit: int) -> int:
+    """Bytes at most of an answer of StartSyncExecution, which holds the input and the output."""
+    return 2 * _ESCAPED * payload_limit + _ENVELOPE
 
-    def __init__(self, kind: Literal["unsent", "late", "broken"], message: str) -> None:
+
+class WireError(Exception):
+    """The wire failed: before anything was sent, after too long, midway, by too large an answer."""
+
+    def __init__(self, kind: Literal["unsent", "late", "broken", "large"], message: str) -> None:
         self.kind = kind
         super().__init__(message)
 
@@ -123,6 +145,8 @@ def exchange(
         except WireError as error:
             trouble: GatewayError = _wire_trouble(error, endpoint)
             most = policy.throttled if error.kind == "unsent" else 1
+            if error.kind == "large":  # and would be again
+                raise trouble from None
         except _Throttled as error:
             trouble, most = error.trouble, policy.throttled
         except _Broken as error:
@@ -230,6 +254,13 @@ def _wire_trouble(error: WireError, endpoint: Endpoint) -> CallFailed:
             "there an interface endpoint sync-states with private DNS, and do the security groups "
             "let port 443 through?",
             "Unreachable",
+        )
+    if error.kind == "large":
+        return CallFailed(
+            f"The answer of {endpoint.url} is too large ({error}); the call may have reached the "
+            "API. A server that takes larger inputs and outputs needs a client that is told so: "
+            "payload_limit.",
+            "AnswerTooLarge",
         )
     return CallFailed(
         f"The connection to {endpoint.url} broke ({error}); the call may have reached the API.",

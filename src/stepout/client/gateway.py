@@ -25,6 +25,7 @@ from stepout.client.exchange import (
     Timeout,
     Times,
     WireError,
+    answer_limit,
     exchange,
 )
 from stepout.config import PAYLOAD_LIMIT, READ_SECONDS, ClientSettings, load_client
@@ -179,7 +180,7 @@ class Gateway(_Base):
 
     def __init__(self, state_machine_arn: str, **options: Any) -> None:
         super().__init__(state_machine_arn, **options)
-        self._wire = blocking.Wire(self.endpoint)
+        self._wire = blocking.Wire(self.endpoint, answer_limit(self.payload_limit))
 
     __init__.__doc__ = _Base.__init__.__doc__
 
@@ -254,7 +255,7 @@ class AsyncGateway(_Base):
                 "pip install 'stepout[async]'"
             ) from None
         super().__init__(state_machine_arn, **options)
-        self._wire = Wire(self.endpoint)
+        self._wire = Wire(self.endpoint, answer_limit(self.payload_limit))
 
     __init__.__doc__ = _Base.__init__.__doc__
 
