@@ -679,12 +679,24 @@ def test_a_proxy_that_refuses_is_told_without_its_password(monkeypatch: pytest.M
     assert not any(b"stateMachine" in request for request in server.requests)
 
 
-def test_no_proxy_is_asked_where_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_no_proxy_is_asked_for_this_machine(
+    call: Caller, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
     with RawServer(serving(FINE)) as server:
-        for caller in (Caller(), AsyncCaller()):
-            assert texts(caller(server)) == ["fine"]
+        assert texts(call(server)) == ["fine"]
+        assert texts(call(server.url.replace("127.0.0.1", "localhost"))) == ["fine"]
+
+
+def test_no_proxy_is_asked_where_the_environment_says_so(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", ".invalid")
+    error = error_of(call("http://endpoint.invalid/"))
+    assert "endpoint.invalid" in str(error)
+    assert "proxy" not in str(error).lower()
 
 
 def test_the_asynchronous_wire_says_that_it_has_no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
