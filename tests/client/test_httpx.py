@@ -205,6 +205,23 @@ def test_the_limits_of_httpx_hold(
     assert found == [expected]
 
 
+@pytest.mark.parametrize("given", [0, -1.5, float("nan"), httpx.Timeout(1.0, connect=0)])
+async def test_a_time_out_that_is_none_is_refused(world: World, given: Any) -> None:
+    match = "Expected a timeout of seconds above 0, found"
+    with (
+        world.gateway() as gateway,
+        httpx.Client(transport=Transport(gateway)) as client,
+        pytest.raises(ValueError, match=match),
+    ):
+        client.get(f"{OPEN}/x", timeout=given)
+    async with (
+        world.async_gateway() as calls,
+        httpx.AsyncClient(transport=AsyncTransport(calls)) as asynchronous,
+    ):
+        with pytest.raises(ValueError, match=match):
+            await asynchronous.get(f"{OPEN}/x", timeout=given)
+
+
 async def test_cancelling_a_call_ends_it_and_the_next_one_works(world: World) -> None:
     arrived = threading.Event()
 

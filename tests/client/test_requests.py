@@ -179,18 +179,22 @@ def test_a_streamed_body_is_read_no_further_than_the_limit(session: requests.Ses
         session.post(f"{OPEN}/x", data=repeat(b"x" * 65_536))
 
 
-LIMITS: list[tuple[Any, Timeout]] = [
-    (None, Timeout(5.0, 305.0)),
-    (2.0, Timeout(2.0, 2.0)),
-    ((3, 1), Timeout(3, 1)),
-    ((None, 7), Timeout(5.0, 7)),
-    (urllib3.Timeout(connect=1, read=2), Timeout(1, 2)),
+LIMITS: list[tuple[Any, tuple[float, float]]] = [
+    (None, (5.0, 305.0)),
+    (2.0, (2.0, 2.0)),
+    ((3, 1), (3, 1)),
+    ((None, 7), (5.0, 7)),
+    (urllib3.Timeout(connect=1, read=2), (1, 2)),
+    (urllib3.Timeout(connect=1), (1, 305.0)),
+    (urllib3.Timeout(), (5.0, 305.0)),
+    (urllib3.Timeout(connect=1, read=9, total=5), (1, 5)),
+    (urllib3.Timeout(total=3), (3, 3)),
 ]
 
 
 @pytest.mark.parametrize(("given", "expected"), LIMITS)
 def test_the_limits_of_requests_hold(
-    given: Any, expected: Timeout, world: World, monkeypatch: pytest.MonkeyPatch
+    given: Any, expected: tuple[float, float], world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
 
@@ -204,7 +208,13 @@ def test_the_limits_of_requests_hold(
         monkeypatch.setattr(gateway, "send", send)
         session.mount("https://", Adapter(gateway))
         session.get(f"{OPEN}/x", timeout=given)
-    assert found == [expected]
+    assert [(limits.connect, limits.read) for limits in found] == [pytest.approx(expected, abs=0.5)]
+
+
+@pytest.mark.parametrize("given", [0, (1, 0), -1, float("nan"), (True, 1)])
+def test_a_time_out_that_is_none_is_refused(session: requests.Session, given: Any) -> None:
+    with pytest.raises(ValueError, match="Expected a timeout of seconds above 0, found"):
+        session.get(f"{OPEN}/x", timeout=given)
 
 
 def test_a_time_out_of_three_numbers_is_refused(session: requests.Session) -> None:

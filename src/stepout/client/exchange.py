@@ -67,10 +67,28 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """Seconds for the connection to the endpoint, and for its answer."""
+    """Seconds for the connection to the endpoint, and for a request with its answer.
+
+    Raises `ValueError` for what is no number above 0; more than a day is a day.
+    """
 
     connect: float = 5.0
     read: float = 305.0
+
+    def __post_init__(self) -> None:
+        for name in ("connect", "read"):
+            object.__setattr__(self, name, _seconds_above_0(getattr(self, name)))
+
+
+_DAY: Final = 86_400.0
+"""An execution ends after 5 minutes, so nobody waits longer; sockets take no number at will."""
+
+
+def _seconds_above_0(value: Any) -> float:
+    # Zero is refused, too: libraries differ in whether it means at once or without end.
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        return float(value) if value < _DAY else _DAY
+    raise ValueError(f"Expected a timeout of seconds above 0, found {value!r}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from stepout.client.exchange import (
     exchange,
 )
 from stepout.config import PAYLOAD_LIMIT, READ_SECONDS, ClientSettings, load_client
-from stepout.errors import StepoutError
+from stepout.errors import SettingsError, StepoutError
 from stepout.gateway.carried import is_field_value
 from stepout.gateway.codec import Encoded, encode
 from stepout.gateway.messages import Headers, Pair, Request, Response
@@ -92,6 +92,8 @@ class _Base:
         """
         if isinstance(upstreams, Path | str):
             upstreams = Upstreams.load(Path(upstreams))
+        if problems := [*_problems(timeout, retries, payload_limit)]:
+            raise SettingsError("\n".join(problems))
         self.upstreams = upstreams
         self.endpoint = Endpoint(state_machine_arn, endpoint_url, session)
         self.timeout = Timeout(read=timeout)
@@ -160,6 +162,16 @@ class _Base:
             hook(call)
 
 
+def _problems(timeout: Any, retries: Any, payload_limit: Any) -> Iterator[str]:
+    try:
+        Timeout(read=timeout)
+    except ValueError as error:
+        yield str(error)
+    for name, value, least in (("retries", retries, 0), ("payload_limit", payload_limit, 1)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            yield f"Expected {name} to be a whole number from {least}, found {value!r}."
+
+
 def _concluded(response: Response, encoded: Encoded, times: Times) -> Response:
     """The response with what is known of its call."""
     known = {
@@ -195,7 +207,10 @@ class Gateway(_Base):
         data: DataTypes | None = None,
         timeout: float | None = None,
     ) -> Response:
-        """Call an API; see `build` for the arguments and `send` for what is raised."""
+        """Call an API; see `build` for the arguments and `send` for what is raised.
+
+        `timeout` are seconds above 0; `ValueError` for anything else.
+        """
         request = build(method, url, params=params, headers=headers, json=json, data=data)
         return self.send(request, None if timeout is None else Timeout(read=timeout))
 
@@ -270,7 +285,10 @@ class AsyncGateway(_Base):
         data: DataTypes | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 — as httpx and requests have it
     ) -> Response:
-        """Call an API; see `build` for the arguments and `send` for what is raised."""
+        """Call an API; see `build` for the arguments and `send` for what is raised.
+
+        `timeout` are seconds above 0; `ValueError` for anything else.
+        """
         request = build(method, url, params=params, headers=headers, json=json, data=data)
         return await self.send(request, None if timeout is None else Timeout(read=timeout))
 
