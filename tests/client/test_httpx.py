@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -121,10 +122,16 @@ def test_the_json_of_a_dropped_body_is_no_json_for_httpx_either(
 def test_a_server_that_keeps_error_bodies_hands_them_on_and_redirects_are_followed() -> None:
     with opened(error_bodies=True) as world, world.gateway() as gateway:
         world.origin.get(f"{OPEN}/x").respond(404, json={"why": "gone"})
+        packed = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+        world.origin.get(f"{OPEN}/packed").respond(500, body=gzip.compress(b"{}"), headers=packed)
         world.origin.get(f"{OPEN}/old").respond(302, headers={"Location": "/new"})
         world.origin.get(f"{OPEN}/new").respond(200, text="new")
         with httpx.Client(transport=Transport(gateway), follow_redirects=True) as client:
             assert client.get(f"{OPEN}/x").json() == {"why": "gone"}
+            lost = client.get(f"{OPEN}/packed")
+            assert (lost.content, lost.extensions["stepout"]["body"]) == (b"", "not carried")
+            with pytest.raises(BodyNotCarried):
+                lost.json()
             response = client.get(f"{OPEN}/old")
     assert (response.text, [each.status_code for each in response.history]) == ("new", [302])
 

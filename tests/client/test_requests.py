@@ -91,13 +91,19 @@ def test_a_server_that_keeps_error_bodies_hands_them_on_and_redirects_are_follow
         world.origin.get(f"{OPEN}/binary").respond(
             500, body=b"\xff" * 9, headers={"Content-Type": "image/png"}
         )
+        world.origin.head(f"{OPEN}/head").respond(404, text="not here")
         cookie = [("Location", "/new"), ("Set-Cookie", "a=1")]
         world.origin.get(f"{OPEN}/old").respond(302, headers=cookie)
         new = world.origin.get(f"{OPEN}/new").respond(200, text="new")
         with requests.Session() as session:
             session.mount("https://", Adapter(gateway))
             assert session.get(f"{OPEN}/x").json() == {"why": "gone"}
-            assert session.get(f"{OPEN}/binary").content == b""
+            binary = session.get(f"{OPEN}/binary")
+            assert (binary.content, binary.headers["content-type"]) == (b"", "image/png")
+            assert binary.stepout["body"] == "not carried"  # type: ignore[attr-defined]  # ours
+            with pytest.raises(BodyNotCarried):
+                binary.json()
+            assert session.head(f"{OPEN}/head").stepout["body"] == "exact"  # type: ignore[attr-defined]  # ours
             response = session.get(f"{OPEN}/old")
     assert (response.text, [each.status_code for each in response.history]) == ("new", [302])
     assert new.requests[0].header("cookie") == "a=1"

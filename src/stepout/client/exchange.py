@@ -149,7 +149,6 @@ def exchange(
     times: Times,
 ) -> Generator[Step, Answer | None, Response]:
     """The steps of a call; raises the errors of `decode`."""
-    url = encoded.url
     body = json.dumps(
         {"stateMachineArn": endpoint.machine_arn, "input": encoded.input}, ensure_ascii=False
     ).encode("utf-8", "surrogatepass")
@@ -159,7 +158,7 @@ def exchange(
         try:
             answer = yield _signed(body, encoded.trace, endpoint, credentials, times)
             assert answer is not None  # noqa: S101 — a `Send` is answered
-            return _read(answer, url, times)
+            return _read(answer, encoded, times)
         except WireError as error:
             trouble: GatewayError = _wire_trouble(error, endpoint)
             most = policy.throttled if error.kind == "unsent" else 1
@@ -223,18 +222,18 @@ class _Broken(_Trouble):
     """The service failed; nobody knows whether it had begun."""
 
 
-def _read(answer: Answer, url: str, times: Times) -> Response:
+def _read(answer: Answer, encoded: Encoded, times: Times) -> Response:
     members = _object(answer.body)
     if answer.status == 200 and "status" in members:
         times.execution = _seconds(members)
         times.execution_arn = members.get("executionArn")
-        return decode(members, url)
+        return decode(members, encoded.url, encoded.request.method)
     # `__type` may have a name space before a "#", and a URL after a ":" (as botocore reads it).
     code = str(members.get("__type", f"HTTP {answer.status}"))
     code = code.partition(":")[0].rpartition("#")[2]
     message = members.get("message", members.get("Message"))
     shown = answer.body[:200].decode("utf-8", "replace") if message is None else str(message)
-    trouble = failure(code, shown, url)
+    trouble = failure(code, shown, encoded.url)
     if code in _THROTTLED or answer.status == 429:
         raise _Throttled(trouble)
     if answer.status >= 500:

@@ -146,6 +146,7 @@ def codec_of(charset: str) -> str:
     what is no charset of a text: some of those fail, or take time, by the text."""
     try:
         name = codecs.lookup(charset).name
+        "".encode(name)  # to what is no bytes, or of what is no text: hex, rot13
     except ValueError:  # a NUL in it
         raise LookupError(charset) from None
     if name.replace("_", "-") in _PYTHONS_OWN:
