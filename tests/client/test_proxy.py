@@ -348,6 +348,21 @@ def test_a_reason_that_would_break_the_status_line_is_replaced() -> None:
     assert reply_with(response, "GET").reason == b"OK"
 
 
+async def test_headers_that_are_not_ascii_come_as_they_are_and_do_not_go(world: World) -> None:
+    value = "Grüße".encode().decode("latin-1")
+    world.origin.get(f"{OPEN}/x").respond(200, text="x", headers={"X-Name": value})
+    async with tunnel(world) as client:
+        assert (await client.ask("/x")).header("x-name") == value
+        refused = await client.ask("/x", f"X-Name: {value}")
+    assert (refused.status, refused.header("stepout-error")) == (501, "NotCarried")
+    assert "The value of the header X-Name is not ASCII" in refused.text
+
+
+def test_a_header_that_the_service_decoded_goes_out_in_utf8() -> None:
+    response = Response(200, "OK", Headers({"X-Name": "€"}), b"x", "https://a/")
+    assert (b"X-Name", "€".encode()) in reply_with(response, "GET").headers
+
+
 def test_a_status_that_ends_no_request_is_not_written() -> None:
     with pytest.raises(ValueError, match="101"):
         reply_with(Response(101, "", Headers(), b"", "https://a/"), "GET")

@@ -121,7 +121,7 @@ class _Base:
     def _encode(self, request: Request) -> Encoded:
         encoded = encode(request, self.upstreams, self.payload_limit)
         trace = os.environ.get(TRACE_VARIABLE)
-        is_usable = trace and is_field_value(trace)
+        is_usable = trace and trace.isascii() and is_field_value(trace)
         return replace(encoded, trace=trace) if is_usable and not encoded.trace else encoded
 
     def _steps(

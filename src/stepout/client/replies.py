@@ -17,7 +17,7 @@ from stepout.errors import (
     TruncatedResponse,
     UnknownUpstream,
 )
-from stepout.gateway.messages import Response
+from stepout.gateway.messages import Response, header_bytes
 
 __all__ = ["Reply", "closing", "reply_to", "reply_with", "told"]
 
@@ -65,7 +65,7 @@ def reply_with(response: Response, method: str) -> Reply:
     if not 200 <= status <= 599:
         raise ValueError(f"the status {status} is no end of a request")
     pairs = [
-        (name.encode("latin-1"), value.encode("latin-1"))
+        (header_bytes(name), header_bytes(value))
         for name, value in response.headers.pairs
         if name.lower() not in _OF_THE_HOP
     ]

@@ -101,9 +101,7 @@ def _sort(
             f"The value of the header {name} has control characters or halves of characters; "
             "nothing was sent."
         )
-    if key == TRACE:
-        sorting.trace = value
-    elif key in _TRANSPORT or key.startswith(_TRANSPORT_PREFIX):
+    if key in _TRANSPORT or key.startswith(_TRANSPORT_PREFIX):
         sorting.dropped[key] = None
     elif key in ("authorization", own):
         if caller_auth == "refuse":
@@ -113,6 +111,14 @@ def _sort(
                 'the client drop it there: caller_auth = "drop".'
             )
         sorting.dropped[key] = None
+    elif not value.isascii():
+        raise NotCarried(
+            f"The value of the header {name} is not ASCII, and it is not known in which bytes an "
+            "HTTP Task sends such a text; nothing was sent. Write it in ASCII as the API takes it: "
+            "percent-encoded, or in Base64."
+        )
+    elif key == TRACE:
+        sorting.trace = value
     elif key in _REFUSED or key.startswith(_RESERVED_PREFIXES):
         reason = _REFUSED.get(key, _NOT_TAKEN)
         raise NotCarried(f"The header {name} cannot be carried; nothing was sent: {reason}.")

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from stepout.errors import AnswerFailed, BodyNotCarried
 
-__all__ = ["Extensions", "Headers", "Pair", "Request", "Response"]
+__all__ = ["Extensions", "Headers", "Pair", "Request", "Response", "header_bytes"]
 
 Pair: TypeAlias = tuple[str, str]
 """A header's name and one of its values."""
@@ -120,6 +120,15 @@ class Response:
 
     def __repr__(self) -> str:
         return f"<Response [{self.status_code} {self.reason}]>"
+
+
+def header_bytes(text: str) -> bytes:
+    """A header of an answer as the API sent it: one byte for each character, or UTF-8 where a
+    character is more than a byte, and was decoded on the way."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
 
 
 def _pair(pair: tuple[object, object]) -> Pair:
