@@ -343,6 +343,44 @@ def test_every_error_has_a_status_and_names_its_class(error: StepoutError, statu
     assert str(error) in reply.body.decode()
 
 
+@pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), OSError("a file is missing")])
+async def test_a_fault_of_the_proxy_is_answered_and_logged_and_the_connection_goes_on(
+    world: World, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    world.origin.get(f"{OPEN}/fine").respond(200, text="fine")
+    async with proxying(world) as proxy, tunnel_of(proxy) as client:
+        send = proxy.gateway.send
+        proxy.gateway.send = failing(error)  # type: ignore[method-assign]  # a fault that has yet to be made
+        answer = await client.ask("/x")
+        proxy.gateway.send = send  # type: ignore[method-assign]
+        assert (answer.status, answer.header("stepout-error")) == (500, "InternalError")
+        assert f"The proxy is broken ({type(error).__name__})" in answer.text
+        assert (await client.ask("/fine")).text == "fine"
+    assert "path=/x status=500" in caplog.text
+    assert str(error) in caplog.text
+
+
+def failing(error: Exception) -> Any:
+    async def fail(*_: Any) -> None:
+        raise error
+
+    return fail
+
+
+async def test_a_fault_before_the_tunnel_is_answered_too(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_host: str) -> None:
+        raise RuntimeError("a fault of ours")
+
+    async with proxying(world) as proxy, client_of(proxy) as client:
+        monkeypatch.setattr(proxy.leaves, "context", fail)
+        answer = await client.connect()
+        assert (answer.status, answer.header("connection")) == (500, "close")
+        assert await client.is_hung_up()
+    assert "a fault of ours" in caplog.text
+
+
 def test_a_reason_that_would_break_the_status_line_is_replaced() -> None:
     response = Response(200, "OK\r\nX-Evil: 1", Headers(), b"x", "https://a/")
     assert reply_with(response, "GET").reason == b"OK"

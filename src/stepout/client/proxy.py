@@ -162,6 +162,10 @@ class _Conversation:
         except h11.RemoteProtocolError as error:
             reply = told(error.error_status_hint, f"This is no HTTP that can be served: {error}.")
             await self._refuse(_Refused(reply, is_midway=True))
+        except OSError:  # of this connection, on which nobody is left to tell
+            raise
+        except Exception as error:  # noqa: BLE001 — told here, and answered
+            await self._refuse(_Refused(_broken(error), is_midway=True))
 
     def _begin(self) -> None:
         limit = self.proxy.limits.head
@@ -246,6 +250,8 @@ class _Conversation:
             response = await self.proxy.gateway.send(build(request, self.authority, body))
         except StepoutError as error:
             return reply_to(error)
+        except Exception as error:  # noqa: BLE001 — told here, and answered
+            return _broken(error)
         told_of.response = response
         try:
             return reply_with(response, request.method.decode("ascii"))
@@ -394,6 +400,16 @@ def _connect_refusal(error: NotCarried | ValueError) -> Reply:
     )
     # Most clients show the first line of a refused CONNECT and drop its body.
     return told(403, text, error=type(error).__name__, reason=reason)
+
+
+def _broken(error: Exception) -> Reply:
+    """What is answered where the proxy itself is wrong."""
+    _log.error("request failed", exc_info=error)
+    text = (
+        f"The proxy is broken ({type(error).__name__}), and its log says where; a call may have "
+        "reached the API."
+    )
+    return told(500, text, error="InternalError")
 
 
 def _unwritable(error: Exception) -> Reply:
