@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -25,9 +24,9 @@ from stepout.client.channel import Channel
 from stepout.client.gateway import AsyncGateway
 from stepout.client.intake import admit, build, header, plain_refusal, unservable
 from stepout.client.leaves import Leaves
+from stepout.client.lines import Line, tell_connect
 from stepout.client.replies import Reply, closing, reply_to, reply_with, told
 from stepout.errors import NotCarried, StepoutError
-from stepout.gateway.messages import Response
 
 __all__ = ["CERTIFICATE", "HEALTH", "Limits", "Proxy"]
 
@@ -203,7 +202,7 @@ class _Conversation:
             host, authority = admit(target, self.proxy.gateway.upstreams)
         except (NotCarried, ValueError) as error:
             reply = _connect_refusal(error)
-            _tell_connect(target, reply.status, type(error).__name__)
+            tell_connect(target, reply.status, type(error).__name__)
             raise _Refused(reply) from None
         await self._event()  # the end of CONNECT, which has no body
         if self.http.trailing_data[0] or self.channel.has_unread:
@@ -214,7 +213,7 @@ class _Conversation:
             await self.channel.start_tls(ACCEPTED, context, limit)
         except OSError as error:
             # Commonly a client that does not believe the authority, and says so in TLS.
-            _tell_connect(target, 200, type(error).__name__, str(error))
+            tell_connect(target, 200, type(error).__name__, str(error))
             raise
         self.authority = authority
         self._begin()
@@ -223,7 +222,7 @@ class _Conversation:
 
     async def _exchange(self, request: h11.Request) -> None:
         """Read a request, call the API, answer; the log has one line of it."""
-        told_of = _Line(request, self.authority)
+        told_of = Line(request, self.authority)
         try:
             if (refusal := unservable(request, self.authority)) is not None:
                 raise _Refused(refusal, is_midway=True)
@@ -245,7 +244,7 @@ class _Conversation:
         finally:
             told_of.tell()
 
-    async def _call(self, request: h11.Request, body: bytes, told_of: _Line) -> Reply:
+    async def _call(self, request: h11.Request, body: bytes, told_of: Line) -> Reply:
         try:
             response = await self.proxy.gateway.send(build(request, self.authority, body))
         except StepoutError as error:
@@ -346,48 +345,7 @@ class _Conversation:
         await self.channel.write(data, self.proxy.limits.write_seconds)
 
 
-# --- Saying what happened -------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Line:
-    """The log's line of a request: no query, no headers, no body."""
-
-    request: h11.Request
-    authority: str
-    started: float = field(default_factory=time.perf_counter)
-    response: Response | None = None
-    reply: Reply | None = None
-    error: str | None = None
-
-    def tell(self) -> None:
-        reply, known = self.reply, self.response.extensions if self.response else {}
-        error = self.error or (reply.error if reply else None)
-        level = logging.INFO if error is None else logging.WARNING
-        if _log.isEnabledFor(level):
-            _log.log(
-                level,
-                "request method=%s host=%s path=%s status=%s upstream=%s duration_ms=%.1f "
-                "execution=%s error=%s",
-                *(self.request.method.decode("ascii"), self.authority, self._path),
-                *(reply.status if reply else None, known.get("upstream")),
-                (time.perf_counter() - self.started) * 1e3,
-                *(known.get("execution_arn"), error),
-            )
-
-    @property
-    def _path(self) -> str:
-        return _shown(self.request.target.partition(b"?")[0])
-
-
-def _tell_connect(target: bytes, status: int, error: str, reason: str = "") -> None:
-    """Of a tunnel that did not come about."""
-    text = 'connect host=%s status=%d error=%s reason="%s"'
-    _log.warning(text, _shown(target), status, error, reason)
-
-
-def _shown(text: bytes) -> str:
-    return ascii(text.decode("latin-1"))[1:-1]
+# --- What is said in place of an API --------------------------------------------------------------
 
 
 def _connect_refusal(error: NotCarried | ValueError) -> Reply:
