@@ -207,6 +207,7 @@ FINE: Final = answer(success())
 
 Outcome: TypeAlias = Response | GatewayError
 Between: TypeAlias = Callable[[], None]
+LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 
 
 class Caller:
@@ -242,6 +243,9 @@ class AsyncCaller(Caller):
 
     is_async = True
 
+    def __init__(self, loop_factory: LoopFactory | None = None) -> None:
+        self._loop_factory = loop_factory
+
     def __call__(
         self,
         server: RawServer | str,
@@ -266,7 +270,8 @@ class AsyncCaller(Caller):
                         found.append(error)
             return found
 
-        return asyncio.run(call())
+        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+            return runner.run(call())
 
     async def _rest(self, between: Between) -> None:
         between()

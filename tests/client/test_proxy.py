@@ -37,6 +37,11 @@ AUTHORITY = Authority.create("stepout proxy test")
 HOST = "open.example.com"
 
 
+@pytest.fixture(autouse=True)
+def _fresh(world: World) -> None:
+    world.origin._routes.clear()
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int

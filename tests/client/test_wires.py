@@ -32,6 +32,7 @@ from tests.client.raw import (
 )
 
 from stepout.certificates import Authority
+from stepout.cli.event_loop import new_event_loop
 from stepout.client import AsyncGateway, Gateway, Request
 from stepout.client import exchange as exchanges
 from stepout.client.exchange import Timeout
@@ -56,7 +57,16 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(params=[Caller(), AsyncCaller(), AwakeCaller()], ids=["blocking", "async", "awake"])
+CALLERS: dict[str, Caller] = {
+    "blocking": Caller(),
+    "async": AsyncCaller(),
+    "awake": AwakeCaller(),
+    "uvloop": AsyncCaller(new_event_loop()),
+    "awake uvloop": AwakeCaller(new_event_loop()),
+}
+
+
+@pytest.fixture(params=CALLERS.values(), ids=[*CALLERS])
 def call(request: pytest.FixtureRequest) -> Caller:
     return cast("Caller", request.param)
 
