@@ -292,6 +292,55 @@ async def test_http_1_0_is_answered_and_closed(world: World) -> None:
         assert await client.is_hung_up()
 
 
+# --- Headers that say nothing here ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "left_out"),
+    [
+        (["Cache-Control: max-age=0"], "cache-control"),
+        (["cache-control: No-Cache, no-store"], "cache-control"),
+        (["Cache-Control: no-cache", "Cache-Control: max-age=0,", "Pragma: no-cache"], "cache-control, pragma"),
+        (["Pragma: no-cache"], "pragma"),
+    ],
+)  # fmt: skip
+async def test_what_is_asked_of_caches_is_left_out_and_told_where_there_are_none(
+    world: World, caplog: pytest.LogCaptureFixture, lines: list[str], left_out: str
+) -> None:
+    """pip and browsers send it by habit."""
+    caplog.set_level(logging.INFO, "stepout.proxy")
+    route = world.origin.get(f"{OPEN}/fresh").respond(200, text="fresh")
+    async with tunnel(world) as client:
+        answer = await client.ask("/fresh", *lines)
+    assert (answer.status, answer.text) == (200, "fresh")
+    assert answer.header("stepout-left-out") == left_out
+    (request,) = route.requests
+    assert (request.header("cache-control"), request.header("pragma")) == (None, None)
+    assert f"left_out={left_out.replace(' ', '')}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Cache-Control: max-age=10",
+        "Cache-Control: only-if-cached",
+        "Cache-Control: no-cache, only-if-cached",
+        "Cache-Control: no-transform",
+        "Cache-Control: max-stale",
+        'Cache-Control: no-cache="x"',
+        "Cache-Control: x-of-the-api=1",
+        "Pragma: x-of-the-api",
+        "Range: bytes=0-1",
+        "If-Match: *",
+    ],
+)
+async def test_what_means_more_is_refused_as_everywhere(world: World, line: str) -> None:
+    async with tunnel(world) as client:
+        answer = await client.ask("/x", line)
+    assert (answer.status, answer.header("stepout-error")) == (501, "NotCarried")
+    assert f"The header {line.partition(':')[0]} cannot be carried" in answer.text
+
+
 # --- What is refused, in a tunnel -----------------------------------------------------------------
 
 
@@ -732,7 +781,7 @@ async def test_the_log_has_one_line_a_request_without_query_and_headers(
         "request method=GET host=open.example.com path=/seen status=200 upstream=open duration_ms="
     )
     assert "execution=arn:aws:states:" in first.getMessage()
-    assert (second.levelname, second.getMessage().endswith("error=NotCarried")) == ("WARNING", True)
+    assert (second.levelname, "error=NotCarried" in second.getMessage()) == ("WARNING", True)
 
 
 # --- Leaves ---------------------------------------------------------------------------------------

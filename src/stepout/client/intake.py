@@ -13,7 +13,7 @@ from stepout.errors import NotCarried, UnknownUpstream
 from stepout.gateway.messages import Headers, Request
 from stepout.gateway.upstreams import Upstreams
 
-__all__ = ["admit", "build", "header", "plain_refusal", "unservable"]
+__all__ = ["admit", "build", "header", "left_out", "plain_refusal", "unservable"]
 
 _TARGET: Final = re.compile(
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]{1,254}):(?P<port>[0-9]{1,5})"
@@ -23,6 +23,11 @@ _OF_THE_HOP: Final = frozenset(
     {"connection", "keep-alive", "proxy-authorization", "proxy-connection", "te", "upgrade"}
 )
 """Of this connection only (RFC 9110, 7.6.1), beside those that Connection names."""
+
+_CACHING: Final = ("cache-control", "pragma")
+_FRESH: Final = re.compile(r"no-cache|no-store|max-age=0")
+"""What programs ask of caches by habit. Between the proxy and the API there is none, so without it
+the request means the same. (A cache that the API has in front of itself is the API's own.)"""
 
 
 # --- CONNECT --------------------------------------------------------------------------------------
@@ -111,6 +116,18 @@ def unservable(request: h11.Request, authority: str) -> Reply | None:
     return None
 
 
+def left_out(request: h11.Request) -> tuple[str, ...]:
+    """Headers that an HTTP Task does not take, and without which the request means the same."""
+    return tuple(name for name in _CACHING if _asks_to_be_fresh(header(request, name.encode())))
+
+
+def _asks_to_be_fresh(value: str | None) -> bool:
+    if value is None:
+        return False
+    directives = [directive.strip().lower() for directive in value.split(",")]
+    return all(map(_FRESH.fullmatch, filter(None, directives)))
+
+
 def build(request: h11.Request, authority: str, body: bytes) -> Request:
     """The request as the gateway takes it."""
     _, path = _split(request, authority)
@@ -119,7 +136,7 @@ def build(request: h11.Request, authority: str, body: bytes) -> Request:
         for name, value in request.headers.raw_items()
     ]
     named = (header(request, b"connection") or "").lower().split(",")
-    dropped = _OF_THE_HOP.union(name.strip() for name in named)
+    dropped = _OF_THE_HOP.union((name.strip() for name in named), left_out(request))
     kept = Headers([pair for pair in pairs if pair[0].lower() not in dropped])
     return Request(request.method.decode("ascii"), f"https://{authority}{path}", kept, body)
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import h11
 
+from stepout.client.intake import left_out
 from stepout.client.replies import Reply
 from stepout.gateway.messages import Response
 
@@ -23,7 +24,8 @@ _log = logging.getLogger("stepout.proxy")
 
 _REQUEST: Final = (
     "request method=%(method)s host=%(host)s path=%(path)s status=%(status)s "
-    "upstream=%(upstream)s duration_ms=%(duration_ms).1f execution=%(execution)s error=%(error)s"
+    "upstream=%(upstream)s duration_ms=%(duration_ms).1f execution=%(execution)s error=%(error)s "
+    "left_out=%(left_out)s"
 )
 _CONNECT: Final = 'connect host=%(host)s status=%(status)s error=%(error)s reason="%(reason)s"'
 
@@ -56,6 +58,7 @@ class Line:
             "duration_ms": round((time.perf_counter() - self.started) * 1e3, 1),
             "execution": known.get("execution_arn"),
             "error": error,
+            "left_out": ",".join(left_out(self.request)) or None,
         }
 
 

@@ -22,7 +22,7 @@ import h11
 from stepout.certificates import Authority
 from stepout.client.channel import Channel
 from stepout.client.gateway import AsyncGateway
-from stepout.client.intake import admit, build, header, plain_refusal, unservable
+from stepout.client.intake import admit, build, header, left_out, plain_refusal, unservable
 from stepout.client.leaves import Leaves
 from stepout.client.lines import Line, tell_connect
 from stepout.client.replies import Reply, closing, reply_to, reply_with, told
@@ -253,7 +253,7 @@ class _Conversation:
             return _broken(error)
         told_of.response = response
         try:
-            return reply_with(response, request.method.decode("ascii"))
+            return reply_with(response, request.method.decode("ascii"), left_out(request))
         except ValueError as error:
             return _unwritable(error)
 
