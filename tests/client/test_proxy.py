@@ -302,6 +302,8 @@ async def test_http_1_0_is_answered_and_closed(world: World) -> None:
         (["cache-control: No-Cache, no-store"], "cache-control"),
         (["Cache-Control: no-cache", "Cache-Control: max-age=0,", "Pragma: no-cache"], "cache-control, pragma"),
         (["Pragma: no-cache"], "pragma"),
+        (['If-None-Match: "abc", W/"d"'], "if-none-match"),
+        (["If-Modified-Since: Wed, 09 Jun 2021 10:18:14 GMT", "Cache-Control: max-age=0"], "cache-control, if-modified-since"),
     ],
 )  # fmt: skip
 async def test_what_is_asked_of_caches_is_left_out_and_told_where_there_are_none(
@@ -315,7 +317,8 @@ async def test_what_is_asked_of_caches_is_left_out_and_told_where_there_are_none
     assert (answer.status, answer.text) == (200, "fresh")
     assert answer.header("stepout-left-out") == left_out
     (request,) = route.requests
-    assert (request.header("cache-control"), request.header("pragma")) == (None, None)
+    for name in ("cache-control", "pragma", "if-none-match", "if-modified-since"):
+        assert request.header(name) is None
     assert f"left_out={left_out.replace(' ', '')}" in caplog.text
 
 
@@ -332,6 +335,9 @@ async def test_what_is_asked_of_caches_is_left_out_and_told_where_there_are_none
         "Pragma: x-of-the-api",
         "Range: bytes=0-1",
         "If-Match: *",
+        "If-None-Match: *",
+        "If-Range: x",
+        "If-Unmodified-Since: x",
     ],
 )
 async def test_what_means_more_is_refused_as_everywhere(world: World, line: str) -> None:
@@ -341,16 +347,24 @@ async def test_what_means_more_is_refused_as_everywhere(world: World, line: str)
     assert f"The header {line.partition(':')[0]} cannot be carried" in answer.text
 
 
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
+async def test_a_condition_on_what_writes_is_refused(world: World, method: str) -> None:
+    """Without it, the request would do what its sender does not want."""
+    async with tunnel(world) as client:
+        answer = await client.ask("/x", 'If-None-Match: "abc"', method=method)
+    assert (answer.status, answer.header("stepout-error")) == (501, "NotCarried")
+
+
 # --- What is refused, in a tunnel -----------------------------------------------------------------
 
 
 async def test_a_connection_goes_on_after_what_cannot_be_carried(world: World) -> None:
     world.origin.get(f"{OPEN}/fine").respond(200, text="fine")
     async with tunnel(world) as client:
-        answer = await client.ask("/fine", "If-None-Match: x")
+        answer = await client.ask("/fine", "If-Match: x")
         assert (answer.status, answer.header("stepout-error")) == (501, "NotCarried")
         assert answer.header("content-type") == "text/plain; charset=utf-8"
-        assert "If-None-Match cannot be carried; nothing was sent" in answer.text
+        assert "If-Match cannot be carried; nothing was sent" in answer.text
         assert (await client.ask("/fine")).text == "fine"
 
 

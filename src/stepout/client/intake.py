@@ -116,9 +116,21 @@ def unservable(request: h11.Request, authority: str) -> Reply | None:
     return None
 
 
+_OF_A_COPY: Final = ("if-none-match", "if-modified-since")
+"""Of one who has a copy already. Without it a GET or HEAD gets the whole answer in place of a 304,
+which each such client takes (RFC 9110, 13.1)."""
+
+
 def left_out(request: h11.Request) -> tuple[str, ...]:
     """Headers that an HTTP Task does not take, and without which the request means the same."""
-    return tuple(name for name in _CACHING if _asks_to_be_fresh(header(request, name.encode())))
+    caching = [name for name in _CACHING if _asks_to_be_fresh(header(request, name.encode()))]
+    is_reading = request.method in (b"GET", b"HEAD")
+    copy = [name for name in _OF_A_COPY if is_reading and _has_copy(header(request, name.encode()))]
+    return (*caching, *copy)
+
+
+def _has_copy(value: str | None) -> bool:
+    return value is not None and value.strip() != "*"
 
 
 def _asks_to_be_fresh(value: str | None) -> bool:
