@@ -75,6 +75,11 @@ def test_several_values_are_joined_under_the_first_spelling() -> None:
     assert found.headers == {"X-A": "1, 2, ", "cookie": "a=1; b=2"}
 
 
+def test_two_types_of_a_body_are_refused() -> None:
+    with pytest.raises(NotCarried, match="The header content-type stands twice"):
+        carried(("Content-Type", "application/json"), ("content-type", "text/html"))
+
+
 def test_a_name_that_is_left_out_twice_is_told_once_in_order() -> None:
     found = carried(("Via", "a"), ("Host", "b"), ("via", "c"), ("HOST", "d"))
     assert found.dropped == ("via", "host")

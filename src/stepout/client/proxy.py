@@ -22,7 +22,16 @@ import h11
 from stepout.certificates import Authority
 from stepout.client.channel import Channel
 from stepout.client.gateway import AsyncGateway
-from stepout.client.intake import admit, build, header, left_out, plain_refusal, unservable
+from stepout.client.intake import (
+    admit,
+    build,
+    chunks_problem,
+    head_problem,
+    header,
+    left_out,
+    plain_refusal,
+    unservable,
+)
 from stepout.client.leaves import Leaves
 from stepout.client.lines import Line, tell_connect
 from stepout.client.replies import Reply, closing, reply_to, reply_with, told
@@ -41,6 +50,10 @@ ACCEPTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 MARGIN: Final = 65_536
 """Bytes of a body over the gateway's limit that are read all the same: the gateway says exactly how
 much is too much."""
+
+FRAMED: Final = 8
+"""How often the bytes of the largest body may come, with those that frame it: a chunk of one byte
+takes six."""
 
 Event: TypeAlias = "type[h11.NEED_DATA | h11.PAUSED] | h11.Event"
 
@@ -143,6 +156,8 @@ class _Conversation:
     is_head: bool = False
     """The request is a HEAD, whose answers have no bodies."""
     http: h11.Connection = field(init=False)
+    raw: bytearray = field(default_factory=bytearray)
+    """What came since the last event that `_taken` was asked of."""
 
     async def run(self, *, is_full: bool) -> None:
         self._begin()
@@ -159,8 +174,7 @@ class _Conversation:
         except _Refused as refused:
             await self._refuse(refused)
         except h11.RemoteProtocolError as error:
-            reply = told(error.error_status_hint, f"This is no HTTP that can be served: {error}.")
-            await self._refuse(_Refused(reply, is_midway=True))
+            await self._refuse(_no_http(error.error_status_hint, error))
         except OSError:  # of this connection, on which nobody is left to tell
             raise
         except Exception as error:  # noqa: BLE001 — told here, and answered
@@ -168,6 +182,7 @@ class _Conversation:
 
     def _begin(self) -> None:
         limit = self.proxy.limits.head
+        self.raw.clear()
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=limit)
 
     def _goes_on(self) -> bool:
@@ -228,6 +243,9 @@ class _Conversation:
                 raise _Refused(refusal, is_midway=True)
             await self._go_on_with_body(request)
             body = await self._body()
+            is_chunked = header(request, b"transfer-encoding") is not None
+            if is_chunked and (problem := chunks_problem(self._taken())) is not None:
+                raise _no_http(400, problem)
             reply = await self._call(request, body, told_of)
             told_of.reply = reply
             try:
@@ -235,6 +253,10 @@ class _Conversation:
             except h11.LocalProtocolError as error:
                 told_of.reply = _unwritable(error)
                 await self._answer(told_of.reply)
+        except h11.RemoteProtocolError as error:
+            refused = _no_http(error.error_status_hint, error)
+            told_of.reply = refused.reply
+            raise refused from None
         except _Refused as refused:
             told_of.reply = refused.reply
             raise
@@ -299,10 +321,11 @@ class _Conversation:
         """The next head; None where there is no more, or has not been for long."""
         limits = self.proxy.limits
         self.is_head = False
+        self._taken()
         if not self.http.trailing_data[0]:
             try:
                 async with asyncio.timeout(limits.idle_seconds):
-                    self.http.receive_data(await self.channel.read())
+                    await self._receive()
             except TimeoutError:
                 return None
         try:
@@ -312,13 +335,29 @@ class _Conversation:
             raise _Refused(told(408, "The request's head did not come in time.")) from None
         if not isinstance(event, h11.Request):
             return None
+        if (problem := head_problem(self._taken())) is not None:
+            raise _no_http(400, problem)
         self.is_head = event.method == b"HEAD"
         return event
 
     async def _event(self) -> Event:
         while (event := self.http.next_event()) is h11.NEED_DATA:
-            self.http.receive_data(await self.channel.read())
+            await self._receive()
         return event
+
+    async def _receive(self) -> None:
+        data = await self.channel.read()
+        self.raw += data
+        if len(self.raw) > FRAMED * self._most:
+            raise _no_http(400, "Expected a body in chunks, found much more around them")
+        self.http.receive_data(data)
+
+    def _taken(self) -> bytes:
+        """The bytes of what h11 has told since the last time: it is more lenient than a proxy."""
+        end = len(self.raw) - len(self.http.trailing_data[0])
+        taken = bytes(self.raw[:end])
+        del self.raw[:end]
+        return taken
 
     async def _answer(self, reply: Reply) -> None:
         await self._send(self._written(closing(reply) if self.proxy.is_draining else reply))
@@ -346,6 +385,11 @@ class _Conversation:
 
 
 # --- What is said in place of an API --------------------------------------------------------------
+
+
+def _no_http(status: int, why: object) -> _Refused:
+    reply = told(status, f"This is no HTTP that can be served: {why}.")
+    return _Refused(reply, is_midway=True)
 
 
 def _connect_refusal(error: NotCarried | ValueError) -> Reply:

@@ -61,6 +61,10 @@ _SEPARATORS: Final[Mapping[str, str]] = {"cookie": "; "}
 """Between several values of one name; a comma for the others (RFC 9110, 5.3)."""
 
 
+_ONCE: Final = frozenset({"content-type"})
+"""Of one value: joined, they would be no type, or another (RFC 9110, 8.3)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Carried:
     """Headers as the machine's input has them, and what was left out."""
@@ -122,6 +126,8 @@ def _sort(
     elif key in _REFUSED or key.startswith(_RESERVED_PREFIXES):
         reason = _REFUSED.get(key, _NOT_TAKEN)
         raise NotCarried(f"The header {name} cannot be carried; nothing was sent: {reason}.")
+    elif key in _ONCE and key in sorting.kept:
+        raise NotCarried(f"The header {name} stands twice, and is one; nothing was sent.")
     else:
         spelled, before = sorting.kept.get(key, (name, None))
         joined = value if before is None else before + _SEPARATORS.get(key, ", ") + value
