@@ -90,6 +90,16 @@ def test_with_log_every_request_is_told(world: World, run: Run) -> None:
     )
 
 
+def test_its_log_may_be_json(run: Run) -> None:
+    done = run(
+        *("--log-format", "json", "--", sys.executable, "-c", GET, "https://nowhere.example.com/x")
+    )
+    told = json.loads(done.stderr.splitlines()[0])
+    assert (told["event"], told["error"], told["status"]) == ("connect", "UnknownUpstream", 403)
+    done = run("--", sys.executable, "-c", GET, "https://nowhere.example.com/x", STEPOUT_LOG_FORMAT="json")  # fmt: skip
+    assert json.loads(done.stderr.splitlines()[0])["event"] == "connect"
+
+
 # --- The environment ------------------------------------------------------------------------------
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +17,8 @@ from pathlib import Path
 import pytest
 import requests
 from tests.client.world import OPEN, UPSTREAMS, World, opened
+
+from stepout.cli.proxy import _Json
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +84,59 @@ def test_it_says_where_it_is_serves_and_ends(world: World, tmp_path: Path, numbe
         assert (
             "request method=GET host=open.example.com path=/x status=200" in process.stderr.read()
         )
+
+
+def test_its_log_may_be_json_one_object_a_line(world: World, tmp_path: Path) -> None:
+    world.origin.get(f"{OPEN}/x").respond(200, text="from outside")
+    arguments = [*flags(world, tmp_path), "--port", "0", "--log-format", "json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "stepout.cli", "proxy", *arguments],
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        url = process.stdout.readline().split()[2]
+        with requests.Session() as session:
+            session.proxies = {"https": url}
+            session.trust_env = False
+            session.verify = str(tmp_path / ".stepout" / "ca" / "ca.pem")
+            session.get(f"{OPEN}/x?token=hidden")
+            session.get(f"{OPEN}/x", headers={"Range": "bytes=0-1"})
+            with pytest.raises(requests.ConnectionError):
+                session.get("https://nowhere.example.com/")
+        process.terminate()
+        fine, refused, unknown = map(json.loads, process.stderr.read().splitlines())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", fine.pop("time"))
+    assert fine.pop("duration_ms") > 0
+    assert fine.pop("execution").startswith("arn:aws:states:")
+    assert fine == {
+        "level": "info",
+        "event": "request",
+        "method": "GET",
+        "host": "open.example.com",
+        "path": "/x",
+        "status": 200,
+        "upstream": "open",
+    }
+    assert (refused["level"], refused["status"], refused["error"]) == ("warning", 501, "NotCarried")
+    assert (unknown["event"], unknown["status"]) == ("connect", 403)
+    assert unknown["host"] == "nowhere.example.com:443"
+
+
+def test_a_fault_in_the_json_log_is_one_line_with_where_it_was() -> None:
+    try:
+        raise ValueError("line one\nline two")
+    except ValueError:
+        members = {"msg": "request failed", "levelname": "ERROR", "exc_info": sys.exc_info()}
+        record = logging.makeLogRecord(members)
+    line = _Json().format(record)
+    assert "\n" not in line
+    found = json.loads(line)
+    assert (found["event"], found["level"]) == ("request failed", "error")
+    assert "ValueError: line one\nline two" in found["exception"]
 
 
 def test_a_second_signal_does_not_wait_for_calls_in_flight(world: World, tmp_path: Path) -> None:

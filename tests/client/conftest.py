@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from tests.client.world import World, opened
+
+from stepout.cli.event_loop import new_event_loop
+
+ON_BOTH_LOOPS = ("test_proxy.py", "test_wires.py")
+"""Modules whose tests run on Python's own event loop and on the one that the commands use."""
+
+
+def pytest_asyncio_loop_factories(
+    item: pytest.Item,
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    ours = {"asyncio": asyncio.new_event_loop}
+    theirs = new_event_loop()
+    is_meant = item.path.name in ON_BOTH_LOOPS and theirs is not None
+    return {**ours, "uvloop": theirs} if is_meant and theirs else ours
 
 
 @pytest.fixture(autouse=True)

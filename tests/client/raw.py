@@ -57,6 +57,18 @@ class Peer:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
+    def drip(self) -> None:
+        """Send a byte now and then, until the client has closed."""
+        self.socket.settimeout(0.02)
+        with suppress(ConnectionError):
+            while True:
+                try:
+                    if not self.socket.recv(1):
+                        break
+                except TimeoutError:
+                    self.send(b"a")
+        self._server.ended.set()
+
     def reset(self) -> None:
         """Close with RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -195,6 +207,7 @@ FINE: Final = answer(success())
 
 Outcome: TypeAlias = Response | GatewayError
 Between: TypeAlias = Callable[[], None]
+LoopFactory: TypeAlias = Callable[[], asyncio.AbstractEventLoop]
 
 
 class Caller:
@@ -209,6 +222,7 @@ class Caller:
         *,
         between: Between = lambda: None,
         timeout: float | None = None,
+        data: str | None = None,
         **options: Any,
     ) -> list[Outcome]:
         url = server if isinstance(server, str) else server.url
@@ -218,7 +232,7 @@ class Caller:
                 if number:
                     between()
                 try:
-                    found.append(gateway.request(method, API, timeout=timeout))
+                    found.append(gateway.request(method, API, data=data, timeout=timeout))
                 except GatewayError as error:
                     found.append(error)
         return found
@@ -229,6 +243,9 @@ class AsyncCaller(Caller):
 
     is_async = True
 
+    def __init__(self, loop_factory: LoopFactory | None = None) -> None:
+        self._loop_factory = loop_factory
+
     def __call__(
         self,
         server: RawServer | str,
@@ -236,6 +253,7 @@ class AsyncCaller(Caller):
         *,
         between: Between = lambda: None,
         timeout: float | None = None,
+        data: str | None = None,
         **options: Any,
     ) -> list[Outcome]:
         url = server if isinstance(server, str) else server.url
@@ -247,12 +265,13 @@ class AsyncCaller(Caller):
                     if number:
                         await self._rest(between)
                     try:
-                        found.append(await gateway.request(method, API, timeout=timeout))
+                        found.append(await gateway.request(method, API, data=data, timeout=timeout))
                     except GatewayError as error:
                         found.append(error)
             return found
 
-        return asyncio.run(call())
+        with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+            return runner.run(call())
 
     async def _rest(self, between: Between) -> None:
         between()

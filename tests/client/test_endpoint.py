@@ -240,7 +240,12 @@ def test_a_ca_bundle_that_cannot_be_read_is_told(
         ({"https_proxy": "http://p:1", "no_proxy": ".amazonaws.com"}, REAL, None),
         ({"https_proxy": "http://p:1", "no_proxy": "*"}, REAL, None),
         ({"https_proxy": "http://p:1", "no_proxy": "other"}, REAL, "http://p:1"),
-        ({"http_proxy": "http://p:1", "no_proxy": "127.0.0.1"}, "http://127.0.0.1:8083", None),
+        ({"http_proxy": "http://p:1", "no_proxy": "10.0.0.7"}, "http://10.0.0.7:8083", None),
+        ({"http_proxy": "http://p:1"}, "http://127.0.0.1:8083", None),
+        ({"https_proxy": "http://p:1"}, "https://localhost:8083", None),
+        ({"HTTPS_PROXY": "http://p:1"}, "https://[::1]:8083/", None),
+        ({"all_proxy": "http://p:1"}, "https://LOCALHOST/", None),
+        ({"http_proxy": "http://p:1"}, "http://localhost.example.com/", "http://p:1"),
     ],
 )
 def test_the_proxy_is_that_of_the_environment(

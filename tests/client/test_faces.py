@@ -10,9 +10,12 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
-from tests.client.faces import TWINS, Answer, Ask, Face, opened_faces
+import requests
+from tests.client.faces import FACES, TWINS, Answer, Ask, Face, opened_faces
 from tests.client.world import OPEN, World
 
+from stepout.errors import NotCarried
+from stepout.gateway.messages import Headers
 from stepout.origin import Received
 
 ANSWER_FRAMING = {"connection", "content-length", "transfer-encoding"}
@@ -289,3 +292,28 @@ def test_parameters_and_fields_that_are_none_are_left_out_as_requests_does(world
         gateway.request("POST", f"{OPEN}/x", params={"a": None})
     assert [request.target for request in route.requests] == ["/x?b=1", "/x"]
     assert route.requests[0].body == b"d="
+
+
+@pytest.mark.parametrize("face", FACES)
+@pytest.mark.parametrize("name", ["X-Name", "Cookie"])
+def test_a_header_that_is_not_ascii_is_refused_by_every_face(
+    face: str, name: str, faces: Mapping[str, Face], world: World
+) -> None:
+    """Straight, httpx refuses it too, and requests sends Latin-1: the bytes would be others."""
+    route = world.origin.get(f"{OPEN}/x").respond(200)
+    with pytest.raises((NotCarried, httpx.UnsupportedProtocol, requests.exceptions.InvalidSchema, UnicodeEncodeError)):  # fmt: skip
+        faces[face](at("x", headers=[(name, "Müller")]))
+    assert not route.requests
+
+
+@pytest.mark.parametrize("face", TWINS)
+def test_headers_of_answers_keep_the_bytes_that_are_not_ascii(
+    face: str, faces: Mapping[str, Face], world: World
+) -> None:
+    """As straight: httpx shows bytes as UTF-8 where they are, requests always as Latin-1."""
+    value = "Grüße €".encode().decode("latin-1")
+    world.origin.get(f"{OPEN}/x").respond(200, headers=[("X-Name", value)])
+    both = [faces[name](at("x")) for name in (TWINS[face], face)]
+    straight, through = (Headers(answer.headers)["x-name"] for answer in both)
+    assert straight.encode() in (value.encode(), "Grüße €".encode())
+    assert through in (straight, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -121,10 +122,16 @@ def test_the_json_of_a_dropped_body_is_no_json_for_httpx_either(
 def test_a_server_that_keeps_error_bodies_hands_them_on_and_redirects_are_followed() -> None:
     with opened(error_bodies=True) as world, world.gateway() as gateway:
         world.origin.get(f"{OPEN}/x").respond(404, json={"why": "gone"})
+        packed = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+        world.origin.get(f"{OPEN}/packed").respond(500, body=gzip.compress(b"{}"), headers=packed)
         world.origin.get(f"{OPEN}/old").respond(302, headers={"Location": "/new"})
         world.origin.get(f"{OPEN}/new").respond(200, text="new")
         with httpx.Client(transport=Transport(gateway), follow_redirects=True) as client:
             assert client.get(f"{OPEN}/x").json() == {"why": "gone"}
+            lost = client.get(f"{OPEN}/packed")
+            assert (lost.content, lost.extensions["stepout"]["body"]) == (b"", "not carried")
+            with pytest.raises(BodyNotCarried):
+                lost.json()
             response = client.get(f"{OPEN}/old")
     assert (response.text, [each.status_code for each in response.history]) == ("new", [302])
 
@@ -203,6 +210,23 @@ def test_the_limits_of_httpx_hold(
         with httpx.Client(transport=Transport(gateway)) as client:
             client.get(f"{OPEN}/x", timeout=given)
     assert found == [expected]
+
+
+@pytest.mark.parametrize("given", [0, -1.5, float("nan"), httpx.Timeout(1.0, connect=0)])
+async def test_a_time_out_that_is_none_is_refused(world: World, given: Any) -> None:
+    match = "Expected a timeout of seconds above 0, found"
+    with (
+        world.gateway() as gateway,
+        httpx.Client(transport=Transport(gateway)) as client,
+        pytest.raises(ValueError, match=match),
+    ):
+        client.get(f"{OPEN}/x", timeout=given)
+    async with (
+        world.async_gateway() as calls,
+        httpx.AsyncClient(transport=AsyncTransport(calls)) as asynchronous,
+    ):
+        with pytest.raises(ValueError, match=match):
+            await asynchronous.get(f"{OPEN}/x", timeout=given)
 
 
 async def test_cancelling_a_call_ends_it_and_the_next_one_works(world: World) -> None:

@@ -33,7 +33,8 @@ from stepout.client import AsyncGateway, Gateway
 from stepout.client import exchange as exchanges
 from stepout.client.exchange import Answer
 from stepout.client.gateway import TRACE_VARIABLE, Call
-from stepout.errors import CallFailed, CallRefused, GatewayError, NotCarried
+from stepout.errors import CallFailed, CallRefused, GatewayError, NotCarried, SettingsError
+from stepout.gateway.messages import Response
 
 SECRETS = ("s3cr3t", "AKIDTEST", "4711")
 URL = "https://a.example.com/x?key=4711&b=1#token=4711"
@@ -145,6 +146,50 @@ def test_a_hook_is_told_what_was_left_out_and_no_secret() -> None:
     (told,) = calls
     assert (told.url, told.dropped) == ("https://a.example.com/x", ("user-agent",))
     assert not [secret for secret in SECRETS if secret in repr(told)]
+
+
+def test_a_hook_that_raises_takes_no_answer_and_the_others_are_told(
+    call: Caller, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The call may have had its effect."""
+    calls: list[Call] = []
+
+    def failing(_call: Call) -> None:
+        raise RuntimeError("the watcher broke")
+
+    with RawServer(serving(FINE)) as server:
+        (outcome,) = call(server, ["POST"], hooks=[failing, calls.append, failing])
+    assert isinstance(outcome, Response)
+    assert [told.status for told in calls] == [200]
+    failures = [r for r in caplog.records if r.getMessage() == "hook failed"]
+    assert len(failures) == 2
+    assert "the watcher broke" in caplog.text
+
+
+def test_a_hook_that_raises_hides_no_error_of_the_call(call: Caller) -> None:
+    def failing(_call: Call) -> None:
+        raise RuntimeError("the watcher broke")
+
+    with RawServer(once()) as server:
+        (outcome,) = call(server, ["POST"], hooks=[failing])
+    assert isinstance(outcome, CallFailed)
+
+
+def test_a_hook_may_end_the_program(call: Caller) -> None:
+    def leaving(_call: Call) -> None:
+        raise SystemExit(3)
+
+    with RawServer(serving(FINE)) as server, pytest.raises(SystemExit):
+        call(server, hooks=[leaving])
+
+
+async def _asynchronous(_call: Call) -> None: ...
+
+
+@pytest.mark.parametrize("hook", [_asynchronous, "hook"])
+def test_a_hook_that_nobody_could_call_is_refused(hook: Any) -> None:
+    with pytest.raises(SettingsError, match="Expected a hook to be a plain function, found"):
+        Gateway(MACHINE, hooks=[hook])
 
 
 def test_what_was_never_a_call_is_not_told() -> None:

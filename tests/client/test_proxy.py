@@ -37,6 +37,11 @@ AUTHORITY = Authority.create("stepout proxy test")
 HOST = "open.example.com"
 
 
+@pytest.fixture(autouse=True)
+def _fresh(world: World) -> None:
+    world.origin._routes.clear()
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     status: int
@@ -287,16 +292,79 @@ async def test_http_1_0_is_answered_and_closed(world: World) -> None:
         assert await client.is_hung_up()
 
 
+# --- Headers that say nothing here ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "left_out"),
+    [
+        (["Cache-Control: max-age=0"], "cache-control"),
+        (["cache-control: No-Cache, no-store"], "cache-control"),
+        (["Cache-Control: no-cache", "Cache-Control: max-age=0,", "Pragma: no-cache"], "cache-control, pragma"),
+        (["Pragma: no-cache"], "pragma"),
+        (['If-None-Match: "abc", W/"d"'], "if-none-match"),
+        (["If-Modified-Since: Wed, 09 Jun 2021 10:18:14 GMT", "Cache-Control: max-age=0"], "cache-control, if-modified-since"),
+    ],
+)  # fmt: skip
+async def test_what_is_asked_of_caches_is_left_out_and_told_where_there_are_none(
+    world: World, caplog: pytest.LogCaptureFixture, lines: list[str], left_out: str
+) -> None:
+    """pip and browsers send it by habit."""
+    caplog.set_level(logging.INFO, "stepout.proxy")
+    route = world.origin.get(f"{OPEN}/fresh").respond(200, text="fresh")
+    async with tunnel(world) as client:
+        answer = await client.ask("/fresh", *lines)
+    assert (answer.status, answer.text) == (200, "fresh")
+    assert answer.header("stepout-left-out") == left_out
+    (request,) = route.requests
+    for name in ("cache-control", "pragma", "if-none-match", "if-modified-since"):
+        assert request.header(name) is None
+    assert f"left_out={left_out.replace(' ', '')}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Cache-Control: max-age=10",
+        "Cache-Control: only-if-cached",
+        "Cache-Control: no-cache, only-if-cached",
+        "Cache-Control: no-transform",
+        "Cache-Control: max-stale",
+        'Cache-Control: no-cache="x"',
+        "Cache-Control: x-of-the-api=1",
+        "Pragma: x-of-the-api",
+        "Range: bytes=0-1",
+        "If-Match: *",
+        "If-None-Match: *",
+        "If-Range: x",
+        "If-Unmodified-Since: x",
+    ],
+)
+async def test_what_means_more_is_refused_as_everywhere(world: World, line: str) -> None:
+    async with tunnel(world) as client:
+        answer = await client.ask("/x", line)
+    assert (answer.status, answer.header("stepout-error")) == (501, "NotCarried")
+    assert f"The header {line.partition(':')[0]} cannot be carried" in answer.text
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
+async def test_a_condition_on_what_writes_is_refused(world: World, method: str) -> None:
+    """Without it, the request would do what its sender does not want."""
+    async with tunnel(world) as client:
+        answer = await client.ask("/x", 'If-None-Match: "abc"', method=method)
+    assert (answer.status, answer.header("stepout-error")) == (501, "NotCarried")
+
+
 # --- What is refused, in a tunnel -----------------------------------------------------------------
 
 
 async def test_a_connection_goes_on_after_what_cannot_be_carried(world: World) -> None:
     world.origin.get(f"{OPEN}/fine").respond(200, text="fine")
     async with tunnel(world) as client:
-        answer = await client.ask("/fine", "If-None-Match: x")
+        answer = await client.ask("/fine", "If-Match: x")
         assert (answer.status, answer.header("stepout-error")) == (501, "NotCarried")
         assert answer.header("content-type") == "text/plain; charset=utf-8"
-        assert "If-None-Match cannot be carried; nothing was sent" in answer.text
+        assert "If-Match cannot be carried; nothing was sent" in answer.text
         assert (await client.ask("/fine")).text == "fine"
 
 
@@ -343,9 +411,62 @@ def test_every_error_has_a_status_and_names_its_class(error: StepoutError, statu
     assert str(error) in reply.body.decode()
 
 
+@pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), OSError("a file is missing")])
+async def test_a_fault_of_the_proxy_is_answered_and_logged_and_the_connection_goes_on(
+    world: World, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    world.origin.get(f"{OPEN}/fine").respond(200, text="fine")
+    async with proxying(world) as proxy, tunnel_of(proxy) as client:
+        send = proxy.gateway.send
+        proxy.gateway.send = failing(error)  # type: ignore[method-assign]  # a fault that has yet to be made
+        answer = await client.ask("/x")
+        proxy.gateway.send = send  # type: ignore[method-assign]
+        assert (answer.status, answer.header("stepout-error")) == (500, "InternalError")
+        assert f"The proxy is broken ({type(error).__name__})" in answer.text
+        assert (await client.ask("/fine")).text == "fine"
+    assert "path=/x status=500" in caplog.text
+    assert str(error) in caplog.text
+
+
+def failing(error: Exception) -> Any:
+    async def fail(*_: Any) -> None:
+        raise error
+
+    return fail
+
+
+async def test_a_fault_before_the_tunnel_is_answered_too(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_host: str) -> None:
+        raise RuntimeError("a fault of ours")
+
+    async with proxying(world) as proxy, client_of(proxy) as client:
+        monkeypatch.setattr(proxy.leaves, "context", fail)
+        answer = await client.connect()
+        assert (answer.status, answer.header("connection")) == (500, "close")
+        assert await client.is_hung_up()
+    assert "a fault of ours" in caplog.text
+
+
 def test_a_reason_that_would_break_the_status_line_is_replaced() -> None:
     response = Response(200, "OK\r\nX-Evil: 1", Headers(), b"x", "https://a/")
     assert reply_with(response, "GET").reason == b"OK"
+
+
+async def test_headers_that_are_not_ascii_come_as_they_are_and_do_not_go(world: World) -> None:
+    value = "Grüße".encode().decode("latin-1")
+    world.origin.get(f"{OPEN}/x").respond(200, text="x", headers={"X-Name": value})
+    async with tunnel(world) as client:
+        assert (await client.ask("/x")).header("x-name") == value
+        refused = await client.ask("/x", f"X-Name: {value}")
+    assert (refused.status, refused.header("stepout-error")) == (501, "NotCarried")
+    assert "The value of the header X-Name is not ASCII" in refused.text
+
+
+def test_a_header_that_the_service_decoded_goes_out_in_utf8() -> None:
+    response = Response(200, "OK", Headers({"X-Name": "€"}), b"x", "https://a/")
+    assert (b"X-Name", "€".encode()) in reply_with(response, "GET").headers
 
 
 def test_a_status_that_ends_no_request_is_not_written() -> None:
@@ -674,7 +795,7 @@ async def test_the_log_has_one_line_a_request_without_query_and_headers(
         "request method=GET host=open.example.com path=/seen status=200 upstream=open duration_ms="
     )
     assert "execution=arn:aws:states:" in first.getMessage()
-    assert (second.levelname, second.getMessage().endswith("error=NotCarried")) == ("WARNING", True)
+    assert (second.levelname, "error=NotCarried" in second.getMessage()) == ("WARNING", True)
 
 
 # --- Leaves ---------------------------------------------------------------------------------------

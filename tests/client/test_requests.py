@@ -91,13 +91,19 @@ def test_a_server_that_keeps_error_bodies_hands_them_on_and_redirects_are_follow
         world.origin.get(f"{OPEN}/binary").respond(
             500, body=b"\xff" * 9, headers={"Content-Type": "image/png"}
         )
+        world.origin.head(f"{OPEN}/head").respond(404, text="not here")
         cookie = [("Location", "/new"), ("Set-Cookie", "a=1")]
         world.origin.get(f"{OPEN}/old").respond(302, headers=cookie)
         new = world.origin.get(f"{OPEN}/new").respond(200, text="new")
         with requests.Session() as session:
             session.mount("https://", Adapter(gateway))
             assert session.get(f"{OPEN}/x").json() == {"why": "gone"}
-            assert session.get(f"{OPEN}/binary").content == b""
+            binary = session.get(f"{OPEN}/binary")
+            assert (binary.content, binary.headers["content-type"]) == (b"", "image/png")
+            assert binary.stepout["body"] == "not carried"  # type: ignore[attr-defined]  # ours
+            with pytest.raises(BodyNotCarried):
+                binary.json()
+            assert session.head(f"{OPEN}/head").stepout["body"] == "exact"  # type: ignore[attr-defined]  # ours
             response = session.get(f"{OPEN}/old")
     assert (response.text, [each.status_code for each in response.history]) == ("new", [302])
     assert new.requests[0].header("cookie") == "a=1"
@@ -179,18 +185,22 @@ def test_a_streamed_body_is_read_no_further_than_the_limit(session: requests.Ses
         session.post(f"{OPEN}/x", data=repeat(b"x" * 65_536))
 
 
-LIMITS: list[tuple[Any, Timeout]] = [
-    (None, Timeout(5.0, 305.0)),
-    (2.0, Timeout(2.0, 2.0)),
-    ((3, 1), Timeout(3, 1)),
-    ((None, 7), Timeout(5.0, 7)),
-    (urllib3.Timeout(connect=1, read=2), Timeout(1, 2)),
+LIMITS: list[tuple[Any, tuple[float, float]]] = [
+    (None, (5.0, 305.0)),
+    (2.0, (2.0, 2.0)),
+    ((3, 1), (3, 1)),
+    ((None, 7), (5.0, 7)),
+    (urllib3.Timeout(connect=1, read=2), (1, 2)),
+    (urllib3.Timeout(connect=1), (1, 305.0)),
+    (urllib3.Timeout(), (5.0, 305.0)),
+    (urllib3.Timeout(connect=1, read=9, total=5), (1, 5)),
+    (urllib3.Timeout(total=3), (3, 3)),
 ]
 
 
 @pytest.mark.parametrize(("given", "expected"), LIMITS)
 def test_the_limits_of_requests_hold(
-    given: Any, expected: Timeout, world: World, monkeypatch: pytest.MonkeyPatch
+    given: Any, expected: tuple[float, float], world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
 
@@ -204,7 +214,13 @@ def test_the_limits_of_requests_hold(
         monkeypatch.setattr(gateway, "send", send)
         session.mount("https://", Adapter(gateway))
         session.get(f"{OPEN}/x", timeout=given)
-    assert found == [expected]
+    assert [(limits.connect, limits.read) for limits in found] == [pytest.approx(expected, abs=0.5)]
+
+
+@pytest.mark.parametrize("given", [0, (1, 0), -1, float("nan"), (True, 1)])
+def test_a_time_out_that_is_none_is_refused(session: requests.Session, given: Any) -> None:
+    with pytest.raises(ValueError, match="Expected a timeout of seconds above 0, found"):
+        session.get(f"{OPEN}/x", timeout=given)
 
 
 def test_a_time_out_of_three_numbers_is_refused(session: requests.Session) -> None:

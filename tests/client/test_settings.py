@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from tests.client.raw import FINE, MACHINE, RawServer, serving
+from tests.client.raw import FINE, MACHINE, AsyncCaller, Caller, RawServer, serving
 from tests.client.world import OPEN, UPSTREAMS, World
 
 import stepout
@@ -19,6 +19,7 @@ from stepout.client import AsyncGateway, Gateway
 from stepout.client.gateway import default_gateway
 from stepout.config import ClientSettings, load_client
 from stepout.errors import NotCarried, SettingsError
+from stepout.gateway.messages import Response
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +29,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for setting in fields(ClientSettings):
         monkeypatch.delenv(f"STEPOUT_{setting.name.upper()}", raising=False)
     return tmp_path
+
+
+@pytest.fixture(params=[Caller(), AsyncCaller()], ids=["blocking", "async"])
+def call(request: pytest.FixtureRequest) -> Caller:
+    return cast("Caller", request.param)
 
 
 def load(environ: Mapping[str, str], **flags: Any) -> ClientSettings:
@@ -210,6 +216,45 @@ def test_the_window_calls_by_the_gateway_of_the_settings(
     finally:
         default_gateway().close()
         default_gateway.cache_clear()
+
+
+NONE_SUCH = [0, 0.0, -1, -0.5, float("nan"), float("-inf"), True, "5", None]
+
+
+@pytest.mark.parametrize("seconds", NONE_SUCH)
+async def test_a_time_out_of_a_program_has_to_be_seconds_above_0(seconds: Any) -> None:
+    match = f"Expected a timeout of seconds above 0, found {seconds!r}"
+    for kind in (Gateway, AsyncGateway):
+        with pytest.raises(SettingsError, match=match):
+            kind(MACHINE, timeout=seconds)
+    if seconds is None:
+        return  # that of the gateway
+    with (
+        Gateway(MACHINE, endpoint_url="http://127.0.0.1:9/") as gateway,
+        pytest.raises(ValueError, match=match),
+    ):
+        gateway.request("GET", OPEN, timeout=seconds)
+    async with AsyncGateway(MACHINE, endpoint_url="http://127.0.0.1:9/") as asynchronous:
+        with pytest.raises(ValueError, match=match):
+            await asynchronous.request("GET", OPEN, timeout=seconds)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 7, 1e30, float("inf")])
+def test_a_time_out_may_be_as_long_as_one_likes(call: Caller, seconds: float) -> None:
+    with RawServer(serving(FINE)) as server:
+        (outcome,) = call(server, timeout=seconds)
+    assert isinstance(outcome, Response)
+
+
+def test_all_that_a_program_says_wrongly_is_told_at_once() -> None:
+    wrong: dict[str, Any] = {"timeout": 0, "retries": -1, "payload_limit": 1.5}
+    with pytest.raises(SettingsError) as caught:
+        Gateway(MACHINE, **wrong)
+    assert str(caught.value).splitlines() == [
+        "Expected a timeout of seconds above 0, found 0.",
+        "Expected retries to be a whole number from 0, found -1.",
+        "Expected payload_limit to be a whole number from 1, found 1.5.",
+    ]
 
 
 # --- What has to be installed ---------------------------------------------------------------------

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +32,7 @@ from tests.client.raw import (
 )
 
 from stepout.certificates import Authority
+from stepout.cli.event_loop import new_event_loop
 from stepout.client import AsyncGateway, Gateway, Request
 from stepout.client import exchange as exchanges
 from stepout.client.exchange import Timeout
@@ -53,7 +57,16 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(params=[Caller(), AsyncCaller(), AwakeCaller()], ids=["blocking", "async", "awake"])
+CALLERS: dict[str, Caller] = {
+    "blocking": Caller(),
+    "async": AsyncCaller(),
+    "awake": AwakeCaller(),
+    "uvloop": AsyncCaller(new_event_loop()),
+    "awake uvloop": AwakeCaller(new_event_loop()),
+}
+
+
+@pytest.fixture(params=CALLERS.values(), ids=[*CALLERS])
 def call(request: pytest.FixtureRequest) -> Caller:
     return cast("Caller", request.param)
 
@@ -200,6 +213,55 @@ def test_an_answer_that_does_not_come_is_late_and_its_connection_dropped(
     assert len(server.requests) == 2
 
 
+def dripping(begun: bytes) -> Script:
+    """Begin an answer, and then always a byte more before anybody could lose patience."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(begun)
+        peer.drip()
+
+    return script
+
+
+DRIPS: dict[str, bytes] = {
+    "status": b"HTTP/1.1 200 ",
+    "head": b"HTTP/1.1 200 OK\r\nX-A: ",
+    "body": b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
+    "chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n",
+    "body until the end": b"HTTP/1.1 200 OK\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", DRIPS)
+@pytest.mark.parametrize("is_tls", [False, True])
+@pytest.mark.usefixtures("_trust")
+def test_an_answer_that_drips_for_ever_is_late(call: Caller, name: str, is_tls: bool) -> None:
+    context = AUTHORITY.server_context("127.0.0.1") if is_tls else None
+    with RawServer(dripping(DRIPS[name]), serving(FINE), context=context) as server:
+        late, fine = call(server, ["POST", "POST"], timeout=0.3)
+        assert type(late) is CallTimedOut
+        assert "0.3 seconds are over" in str(late)
+        assert texts([fine]) == ["fine"]
+        assert server.ended.wait(PATIENCE)
+    assert len(server.requests) == 2
+
+
+def test_a_request_that_nobody_reads_is_late(call: Caller) -> None:
+    is_over = threading.Event()
+
+    def script(_peer: Peer) -> None:
+        is_over.wait(PATIENCE)
+
+    with RawServer(script) as server:
+        data = "x" * 16_000_000
+        error = error_of(
+            call(server, ["POST"], data=data, timeout=0.3, payload_limit=len(data) * 2)
+        )
+        is_over.set()
+    assert type(error) is CallTimedOut
+
+
 def test_an_answer_that_comes_byte_by_byte_is_an_answer(call: Caller) -> None:
     with RawServer(serving(*[FINE[i : i + 1] for i in range(len(FINE))])) as server:
         assert texts(call(server, ["GET"] * 2)) == ["fine"] * 2
@@ -247,8 +309,78 @@ def test_an_answer_that_ends_its_connection_is_an_answer(call: Caller, head: byt
 
 def test_a_large_answer_comes_whole(call: Caller) -> None:
     with RawServer(serving(answer(success("ä" * 10_000_000)))) as server:
-        (text,) = texts(call(server))
+        (text,) = texts(call(server, payload_limit=20_000_000))
     assert len(text) == 10_000_000
+
+
+def test_an_answer_that_json_makes_six_times_as_large_is_within_the_limit(call: Caller) -> None:
+    """AWS counts the output, not what it takes to write it into the answer."""
+    output = json.dumps({"ResponseBody": "\x00" * 43_000, "StatusCode": 200})
+    escaped = "".join(f"\\u{ord(sign):04x}" for sign in output)
+    with RawServer(
+        serving(
+            answer(
+                b'{"status":"SUCCEEDED","output":"%b","input":"%b"}'
+                % (escaped.encode(), escaped.encode())
+            )
+        )
+    ) as server:
+        (text,) = texts(call(server))
+    assert len(output) < 262_144
+    assert text == "\x00" * 43_000
+
+
+LARGE = b"a" * 65_536
+
+
+def endless(begun: bytes, more: bytes = LARGE) -> Script:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(begun)
+        with suppress(ConnectionError):
+            while True:
+                peer.send(more)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        endless(b"HTTP/1.1 200 OK\r\n\r\n"),
+        endless(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n"),
+        endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"10000\r\n%b\r\n" % LARGE),
+        endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n" * 9999),
+        endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffff\r\n"),
+    ],
+    ids=["until the end", "a length", "chunks", "small chunks", "a chunk"],
+)  # fmt: skip
+def test_an_answer_without_end_is_too_large_and_not_asked_for_again(
+    call: Caller, script: Script
+) -> None:
+    with RawServer(script, serving(FINE)) as server:
+        large, fine = call(server, ["GET", "GET"], retries=3)
+    assert isinstance(large, CallFailed)
+    assert (type(large), large.error) == (CallFailed, "AnswerTooLarge")
+    assert "more than 3,276,800 bytes" in str(large)
+    assert "payload_limit" in str(large)
+    assert texts([fine]) == ["fine"]
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"HTTP/1.1 200 OK\r\nX: "])  # fmt: skip
+def test_a_line_without_end_is_given_up(call: Caller, begun: bytes) -> None:
+    with RawServer(endless(begun)) as server:
+        error_of(call(server, ["POST"]))
+    assert server.connections == 1
+
+
+def test_a_packed_answer_is_not_unpacked(call: Caller) -> None:
+    """Nobody asked for it, and a little may become very much."""
+    bomb = gzip.compress(bytes(10_000_000))
+    with RawServer(serving(answer(bomb, "200 OK", "Content-Encoding: gzip"))) as server:
+        error = error_of(call(server, ["POST"]))
+    assert "What answered is not Step Functions" in str(error)
 
 
 def test_a_redirect_is_not_followed(call: Caller) -> None:
@@ -557,12 +689,24 @@ def test_a_proxy_that_refuses_is_told_without_its_password(monkeypatch: pytest.M
     assert not any(b"stateMachine" in request for request in server.requests)
 
 
-def test_no_proxy_is_asked_where_the_environment_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+@pytest.mark.parametrize("name", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_no_proxy_is_asked_for_this_machine(
+    call: Caller, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "http://127.0.0.1:9")
     with RawServer(serving(FINE)) as server:
-        for caller in (Caller(), AsyncCaller()):
-            assert texts(caller(server)) == ["fine"]
+        assert texts(call(server)) == ["fine"]
+        assert texts(call(server.url.replace("127.0.0.1", "localhost"))) == ["fine"]
+
+
+def test_no_proxy_is_asked_where_the_environment_says_so(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", ".invalid")
+    error = error_of(call("http://endpoint.invalid/"))
+    assert "endpoint.invalid" in str(error)
+    assert "proxy" not in str(error).lower()
 
 
 def test_the_asynchronous_wire_says_that_it_has_no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:

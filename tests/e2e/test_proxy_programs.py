@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -120,6 +121,20 @@ def test_curl_with_a_large_body_asks_before_it_sends(world: World, tmp_path: Pat
     flags = ["--silent", "--data", f"@{tmp_path}/body", "-H", "Expect: 100-continue"]
     assert under_exec(world, tmp_path, curl, *flags, URL) == "taken"
     assert len(the_body(world)) == 200_000
+
+
+def test_pip_reads_an_index_again_and_again(world: World, tmp_path: Path) -> None:
+    """With conditions and wishes to caches that an HTTP Task does not take; files are no texts."""
+    page = b'<!DOCTYPE html><a href="/f/thing-1.5-py3-none-any.whl">thing-1.5-py3-none-any.whl</a>'
+    headers = {"Content-Type": "text/html", "ETag": '"1"', "Cache-Control": "max-age=600"}
+    index = world.origin.get(f"{OPEN}/simple/thing/").respond(200, body=page, headers=headers)
+    if importlib.util.find_spec("pip") is None:
+        refuse("pip is not installed.")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "index", "versions"]
+    for _ in range(2):
+        printed = under_exec(world, tmp_path, *pip, "thing", "--index-url", f"{OPEN}/simple/")
+        assert "Available versions: 1.5" in printed
+    assert len(index.requests) == 2
 
 
 def test_node_with_undici(world: World, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import tracemalloc
 from contextlib import suppress
+from encodings.aliases import aliases
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -23,8 +24,8 @@ from stepout.errors import (
     TruncatedResponse,
     UnknownUpstream,
 )
-from stepout.gateway.codec import decode, encode
-from stepout.gateway.messages import Headers, Request, Response
+from stepout.gateway.codec import _ONE_SPELLING, decode, encode
+from stepout.gateway.messages import Headers, Request, Response, codec_of
 from stepout.gateway.upstreams import Upstreams
 
 URL = "https://a.example.com/x"
@@ -271,6 +272,71 @@ def test_a_caught_status_has_its_body_where_the_server_kept_it() -> None:
     assert (response.status_code, response.content) == (402, b'{"why":1.0}')
     assert response.headers["x-id"] == "7"
     assert response.is_body_carried
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_lost"),
+    [
+        ({"Content_Length": ["8"], "Content_Type": ["image/png"]}, True),
+        ({"Content_Length": ["8"]}, True),
+        ({"Content_Type": ["image/png"], "Transfer_Encoding": ["chunked"]}, True),
+        ({"Content_Length": ["0"], "Content_Type": ["text/plain"]}, False),
+        ({"X_Id": ["7"]}, False),
+        ({}, False),
+    ],
+)
+def test_a_body_that_the_server_did_not_keep_is_not_taken_for_an_empty_one(
+    headers: dict[str, Any], is_lost: bool
+) -> None:
+    output = {"Error": "States.Http.StatusCode.402", "Cause": result(None, 402, **headers)}
+    response = answered(output)
+    assert response.is_body_carried is not is_lost
+    assert response.extensions["body"] == ("not carried" if is_lost else "exact")
+    assert response.headers.get("x-id") == headers.get("X_Id", [None])[0]
+    # An answer to HEAD tells of a body and has none.
+    (found,) = (decode({"status": "SUCCEEDED", "output": json.dumps(output)}, URL, "HEAD"),)
+    assert (found.is_body_carried, found.extensions["body"]) == (True, "exact")
+
+
+@pytest.mark.parametrize(
+    ("text", "charset", "content", "state"),
+    [
+        ("häuser", "iso-8859-1", b"h\xe4user", "exact"),
+        ("häuser", "windows-1252", b"h\xe4user", "exact"),
+        ("häuser", "UTF-8", "häuser".encode(), "exact"),
+        ("plain", "us-ascii", b"plain", "exact"),
+        ("häuser €", "us-ascii", b"h?user ?", "replaced"),
+        ("a\ufffdb", "utf-8", "a\ufffdb".encode(), "replaced"),
+        ("häuser", "utf-16", "häuser".encode("utf-16"), "recoded"),
+        ("日本", "shift_jis", "日本".encode("shift_jis"), "recoded"),
+        ("häuser", "x-nobody-knows", "häuser".encode(), "recoded"),
+    ],
+)
+def test_what_a_charset_lost_is_told(text: str, charset: str, content: bytes, state: str) -> None:
+    output = result(json.dumps(text), Content_Type=[f"text/plain; charset={charset}"])
+    response = answered(output)
+    assert (response.content, response.extensions["body"]) == (content, state)
+
+
+def test_codecs_said_to_be_exact_spell_every_byte_in_one_way() -> None:
+    found = {codec_of(name) for name in set(aliases.values()) if is_known(name)}
+    exact = {name for name in found if _ONE_SPELLING.fullmatch(name)}
+    assert {"utf-8", "ascii", "iso8859-1", "iso8859-15", "cp1252", "koi8-r"} <= exact
+    for name in exact - {"utf-8"}:
+        for byte in range(256):
+            for code in (bytes([byte]), bytes([byte, 65]), bytes([65, byte])):
+                try:
+                    text = code.decode(name)
+                except UnicodeDecodeError:
+                    continue
+                assert text.encode(name) == code
+
+
+def is_known(name: str) -> bool:
+    try:
+        return bool(codec_of(name))
+    except LookupError:
+        return False
 
 
 @pytest.mark.parametrize("output", ["5", "[]", "{}", '"text"', "null", '{"x":{"StatusCode":200}}'])

@@ -72,7 +72,8 @@ ERRORS: list[tuple[str, str | None, type[Exception], str]] = [
     ("States.Timeout", None, T, "longer than"),
     ("States.DataLimitExceeded", "The state/task 'x' returned a result with a size exceeding the maximum number of bytes service limit.", F, "262,144 bytes"),
     ("States.Runtime", "Unsupported response content-type 'application/octet-stream'. Please see documentation for list of unsupported content-types.", F, "not a text"),
-    ("States.Runtime", "The response body is not a valid UTF-8 string.", F, "not a text"),
+    ("States.Runtime", "The response body is not a valid UTF-8 string.", F, "no text in the charset that its Content-Type names"),
+    ("States.Runtime", "The response body is not a valid latin1 string.", F, "The API has to say which one"),
     ("States.Runtime", "Cannot merge connection body authorization parameters with request body.", F, "could not make the request"),
     ("States.Runtime", None, F, "could not make the request"),
     # What nobody knows

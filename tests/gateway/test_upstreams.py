@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stepout.egress.http import _FRAMING
 from stepout.errors import SettingsError, UnknownUpstream
 from stepout.gateway.codec import encode
 from stepout.gateway.connections import connection_request
@@ -205,6 +206,43 @@ def test_the_connection_of_each_kind(
     assert (request["Name"], request["AuthorizationType"]) == ("stepout-a", kind)
     assert request["AuthParameters"] == parameters
     assert "s3" not in repr(upstream)
+
+
+# --- Headers for keys -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Host", "host", "Range", "Content-Length", "Transfer-Encoding", "Connection", "TE", "Upgrade", "Expect",
+     "User-Agent", "Content-Type", "If-None-Match", "X-Amzn-Trace-Id"],
+)  # fmt: skip
+def test_a_header_that_frames_or_changes_the_request_holds_no_key(name: str) -> None:
+    found = problem_of(auth='"api-key"', header=f'"{name}"')
+    assert found.startswith(f"header: expected a header that may hold a key, found '{name}'")
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "Cookie", "X-Api-Key", "x-amz-access-token", "Origin"]
+)
+def test_every_other_header_may_hold_a_key(name: str) -> None:
+    (upstream,) = one(url='"https://a.example.com/"', auth='"api-key"', header=f'"{name}"')
+    assert upstream.credential_header == name.lower()
+
+
+def test_no_header_that_frames_a_request_may_hold_a_key() -> None:
+    """What the server's guard would refuse with every request is refused where it is written."""
+    for name in _FRAMING:
+        assert problem_of(auth='"api-key"', header=f'"{name}"').startswith("header: ")
+
+
+def test_wrong_headers_are_told_with_all_other_problems() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Upstreams.parse(
+            '[upstream.a]\nurl = "https://a.example.com/"\nauth = "api-key"\nheader = "Host"\nretries = 9\n'
+            '[upstream.b]\nurl = "https://b.example.com/"\nauth = "api-key"\nheader = "Range"\n'
+        )
+    lines = str(caught.value).splitlines()
+    assert ["Host" in lines[0], "retries" in lines[1], "Range" in lines[2]] == [True] * 3
 
 
 # --- Hostile files --------------------------------------------------------------------------------

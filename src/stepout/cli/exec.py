@@ -24,7 +24,7 @@ from stepout.certificates import Authority
 from stepout.cli.client_options import client_options, read_settings
 from stepout.cli.event_loop import new_event_loop
 from stepout.cli.proxied import bypassed, variables
-from stepout.cli.proxy import AUTHORITY, log_to_stderr
+from stepout.cli.proxy import AUTHORITY, LOG_FORMAT, log_to_stderr
 from stepout.client.gateway import AsyncGateway
 from stepout.client.proxy import Proxy
 from stepout.config import ClientSettings
@@ -47,9 +47,12 @@ _OF_THE_TERMINAL: Final = ("SIGINT", "SIGQUIT", "SIGWINCH")
     "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
 )
 @click.option("--log", "is_logging", is_flag=True, help="Tell every request on standard error.")
+@LOG_FORMAT
 @client_options
 @click.argument("program", nargs=-1, required=True, type=click.UNPROCESSED)
-def command(*, is_logging: bool, file: Path | None, program: Sequence[str], **flags: Any) -> None:
+def command(
+    *, is_logging: bool, log_format: str, file: Path | None, program: Sequence[str], **flags: Any
+) -> None:
     """Run PROGRAM so that its HTTPS calls go out through the gateway machine.
 
     It ends with PROGRAM's exit status, 128 and the number for a signal; 127 where PROGRAM is not
@@ -57,7 +60,7 @@ def command(*, is_logging: bool, file: Path | None, program: Sequence[str], **fl
     container. What goes wrong on the way is told on standard error.
     """
     settings = read_settings(flags, file)
-    log_to_stderr(logging.INFO if is_logging else logging.WARNING)
+    log_to_stderr(logging.INFO if is_logging else logging.WARNING, log_format)
     try:
         with asyncio.Runner(loop_factory=new_event_loop()) as runner:
             status = runner.run(_run(program, settings))

@@ -13,6 +13,7 @@ import click
 from stepout.cli.batch import Batch
 from stepout.cli.client_options import client_options, read_settings
 from stepout.client import Gateway, Headers, Request, Response
+from stepout.gateway.messages import header_bytes
 
 __all__ = ["command"]
 
@@ -106,7 +107,7 @@ def _print(response: Response, target: BinaryIO, *, is_whole: bool) -> None:
     if is_whole:
         lines = [f"HTTP/1.1 {response.status_code} {response.reason}".rstrip()]
         lines += [f"{name}: {value}" for name, value in response.headers.pairs]
-        target.write("".join(f"{line}\r\n" for line in [*lines, ""]).encode("latin-1", "replace"))
+        target.write(b"".join(header_bytes(line) + b"\r\n" for line in [*lines, ""]))
     target.write(response.content)
     if not response.is_body_carried:
         click.echo(

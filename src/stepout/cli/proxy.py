@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +22,7 @@ from stepout.client.proxy import Proxy
 from stepout.config import ClientSettings, is_loopback
 from stepout.errors import SettingsError
 
-__all__ = ["AUTHORITY", "command", "log_to_stderr"]
+__all__ = ["AUTHORITY", "LOG_FORMAT", "command", "log_to_stderr"]
 
 AUTHORITY: Final = "stepout proxy"
 """The common name of the authority; people find it in their key stores by it."""
@@ -28,14 +30,45 @@ AUTHORITY: Final = "stepout proxy"
 DRAIN_SECONDS: Final = 30.0
 
 
-def log_to_stderr(level: int) -> None:
+LOG_FORMAT: Final = click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    envvar="STEPOUT_LOG_FORMAT",
+    help="Form of the log on standard error.",
+)
+
+
+def log_to_stderr(level: int, log_format: str) -> None:
     """One line for each request at INFO, for each that went wrong at WARNING."""
     handler = logging.StreamHandler(sys.stderr)
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(message)s", "%Y-%m-%dT%H:%M:%S")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
+    handler.setFormatter(_Json() if log_format == "json" else _Text())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("stepout.proxy").setLevel(level)
+
+
+class _Text(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s.%(msecs)03dZ %(message)s", "%Y-%m-%dT%H:%M:%S")
+        self.converter = time.gmtime
+
+
+class _Json(_Text):
+    """One object a line: time, level, event, and what the line says, as `stepout serve` has it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = record.args if isinstance(record.args, Mapping) else None
+        members = {
+            "time": f"{self.formatTime(record, self.datefmt)}.{int(record.msecs):03}Z",
+            "level": record.levelname.lower(),
+            "event": record.getMessage() if said is None else str(record.msg).partition(" ")[0],
+            **(said or {}),
+        }
+        if record.exc_info:
+            members["exception"] = self.formatException(record.exc_info)
+        known = {name: value for name, value in members.items() if value not in (None, "")}
+        return json.dumps(known, ensure_ascii=False, default=str)
 
 
 @click.command("proxy")
@@ -58,9 +91,17 @@ def log_to_stderr(level: int) -> None:
     is_flag=True,
     help="Listen on an address that others reach: each of them may call every upstream.",
 )
+@LOG_FORMAT
 @client_options
 def command(
-    *, host: str, port: int, ca_dir: Path | None, is_open: bool, file: Path | None, **flags: Any
+    *,
+    host: str,
+    port: int,
+    ca_dir: Path | None,
+    is_open: bool,
+    log_format: str,
+    file: Path | None,
+    **flags: Any,
 ) -> None:
     """Serve an HTTPS proxy: programs with HTTPS_PROXY go out through the gateway machine.
 
@@ -74,7 +115,7 @@ def command(
             "or the flag --let-the-network-call-with-my-credentials."
         )
     settings = read_settings(flags, file)
-    log_to_stderr(logging.INFO)
+    log_to_stderr(logging.INFO, log_format)
     try:
         with asyncio.Runner(loop_factory=new_event_loop()) as runner:
             runner.run(_serve(settings, host, port, ca_dir or _home()))

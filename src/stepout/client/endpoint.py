@@ -15,6 +15,7 @@ from botocore.httpsession import ProxyConfiguration, get_cert_path
 from botocore.session import Session
 from botocore.utils import get_environ_proxies
 
+from stepout.config import is_loopback
 from stepout.errors import SettingsError
 from stepout.secret import Secret
 
@@ -100,7 +101,12 @@ class Endpoint:
 
     @property
     def proxy(self) -> Proxy | None:
-        """The proxy that the environment names for the endpoint, as boto3 would take it."""
+        """The proxy that the environment names for the endpoint, as boto3 would take it.
+
+        None for this machine itself: no proxy elsewhere reaches it.
+        """
+        if is_loopback(self.hostname):
+            return None
         found = ProxyConfiguration(get_environ_proxies(self.url))
         url = found.proxy_url_for(self.url)
         return Proxy(url, found.proxy_headers_for(url)) if url else None

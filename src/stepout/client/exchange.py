@@ -25,10 +25,27 @@ from stepout.gateway.codec import Encoded, decode, failure
 from stepout.gateway.messages import Response
 from stepout.gateway.upstreams import IDEMPOTENT
 
-__all__ = ["Answer", "Pause", "Policy", "Send", "Step", "Timeout", "Times", "WireError", "exchange"]
+__all__ = [
+    "Answer",
+    "Pause",
+    "Policy",
+    "Send",
+    "Step",
+    "Timeout",
+    "Times",
+    "WireError",
+    "answer_limit",
+    "exchange",
+]
 
 TARGET: Final = b"AWSStepFunctions.StartSyncExecution"
 CONTENT_TYPE: Final = b"application/x-amz-json-1.0"
+
+_ESCAPED: Final = 6
+"""Bytes at most that JSON takes for one of a text: a control character is `\\u0000`."""
+
+_ENVELOPE: Final = 131_072
+"""Bytes for what stands around input and output, with an error's cause of 32,768 characters."""
 
 _THROTTLED: Final = (
     *("ThrottlingException", "Throttling", "TooManyRequestsException"),
@@ -50,10 +67,28 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """Seconds for the connection to the endpoint, and for its answer."""
+    """Seconds for the connection to the endpoint, and for a request with its answer.
+
+    Raises `ValueError` for what is no number above 0; more than a day is a day.
+    """
 
     connect: float = 5.0
     read: float = 305.0
+
+    def __post_init__(self) -> None:
+        for name in ("connect", "read"):
+            object.__setattr__(self, name, _seconds_above_0(getattr(self, name)))
+
+
+_DAY: Final = 86_400.0
+"""An execution ends after 5 minutes, so nobody waits longer; sockets take no number at will."""
+
+
+def _seconds_above_0(value: Any) -> float:
+    # Zero is refused, too: libraries differ in whether it means at once or without end.
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        return float(value) if value < _DAY else _DAY
+    raise ValueError(f"Expected a timeout of seconds above 0, found {value!r}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +110,15 @@ class Answer:
     body: bytes
 
 
-class WireError(Exception):
-    """The wire failed: before anything was sent, after too long, or midway."""
+def answer_limit(payload_limit: int) -> int:
+    """Bytes at most of an answer of StartSyncExecution, which holds the input and the output."""
+    return 2 * _ESCAPED * payload_limit + _ENVELOPE
 
-    def __init__(self, kind: Literal["unsent", "late", "broken"], message: str) -> None:
+
+class WireError(Exception):
+    """The wire failed: before anything was sent, after too long, midway, by too large an answer."""
+
+    def __init__(self, kind: Literal["unsent", "late", "broken", "large"], message: str) -> None:
         self.kind = kind
         super().__init__(message)
 
@@ -109,7 +149,6 @@ def exchange(
     times: Times,
 ) -> Generator[Step, Answer | None, Response]:
     """The steps of a call; raises the errors of `decode`."""
-    url = encoded.url
     body = json.dumps(
         {"stateMachineArn": endpoint.machine_arn, "input": encoded.input}, ensure_ascii=False
     ).encode("utf-8", "surrogatepass")
@@ -119,10 +158,12 @@ def exchange(
         try:
             answer = yield _signed(body, encoded.trace, endpoint, credentials, times)
             assert answer is not None  # noqa: S101 — a `Send` is answered
-            return _read(answer, url, times)
+            return _read(answer, encoded, times)
         except WireError as error:
             trouble: GatewayError = _wire_trouble(error, endpoint)
             most = policy.throttled if error.kind == "unsent" else 1
+            if error.kind == "large":  # and would be again
+                raise trouble from None
         except _Throttled as error:
             trouble, most = error.trouble, policy.throttled
         except _Broken as error:
@@ -181,18 +222,18 @@ class _Broken(_Trouble):
     """The service failed; nobody knows whether it had begun."""
 
 
-def _read(answer: Answer, url: str, times: Times) -> Response:
+def _read(answer: Answer, encoded: Encoded, times: Times) -> Response:
     members = _object(answer.body)
     if answer.status == 200 and "status" in members:
         times.execution = _seconds(members)
         times.execution_arn = members.get("executionArn")
-        return decode(members, url)
+        return decode(members, encoded.url, encoded.request.method)
     # `__type` may have a name space before a "#", and a URL after a ":" (as botocore reads it).
     code = str(members.get("__type", f"HTTP {answer.status}"))
     code = code.partition(":")[0].rpartition("#")[2]
     message = members.get("message", members.get("Message"))
     shown = answer.body[:200].decode("utf-8", "replace") if message is None else str(message)
-    trouble = failure(code, shown, url)
+    trouble = failure(code, shown, encoded.url)
     if code in _THROTTLED or answer.status == 429:
         raise _Throttled(trouble)
     if answer.status >= 500:
@@ -230,6 +271,13 @@ def _wire_trouble(error: WireError, endpoint: Endpoint) -> CallFailed:
             "there an interface endpoint sync-states with private DNS, and do the security groups "
             "let port 443 through?",
             "Unreachable",
+        )
+    if error.kind == "large":
+        return CallFailed(
+            f"The answer of {endpoint.url} is too large ({error}); the call may have reached the "
+            "API. A server that takes larger inputs and outputs needs a client that is told so: "
+            "payload_limit.",
+            "AnswerTooLarge",
         )
     return CallFailed(
         f"The connection to {endpoint.url} broke ({error}); the call may have reached the API.",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 from urllib.parse import urlencode, urlsplit, urlunsplit
@@ -25,10 +26,11 @@ from stepout.client.exchange import (
     Timeout,
     Times,
     WireError,
+    answer_limit,
     exchange,
 )
 from stepout.config import PAYLOAD_LIMIT, READ_SECONDS, ClientSettings, load_client
-from stepout.errors import StepoutError
+from stepout.errors import SettingsError, StepoutError
 from stepout.gateway.carried import is_field_value
 from stepout.gateway.codec import Encoded, encode
 from stepout.gateway.messages import Headers, Pair, Request, Response
@@ -76,7 +78,7 @@ class _Base:
         timeout: float = READ_SECONDS,
         retries: int = 0,
         payload_limit: int = PAYLOAD_LIMIT,
-        hooks: Sequence[Hook] = (),
+        hooks: Iterable[Hook] = (),
         session: Any = None,
     ) -> None:
         """A gateway to the machine of an ARN.
@@ -86,17 +88,20 @@ class _Base:
         endpoint, unless botocore's settings name it. `timeout` are seconds to wait for an answer;
         less than the 60 of an HTTP Task may leave a call running whose answer nobody gets.
         `retries` repeats idempotent requests that failed on their way. `payload_limit` is that of
-        the server, 262,144 bytes on AWS. `hooks` are told each call that is over. `session` is a
-        botocore session, for credentials of its own. Raises `SettingsError`.
+        the server, 262,144 bytes on AWS. `hooks` are plain functions, told each call that is over;
+        one that raises is logged and changes nothing. `session` is a botocore session, for
+        credentials of its own. Raises `SettingsError`.
         """
         if isinstance(upstreams, Path | str):
             upstreams = Upstreams.load(Path(upstreams))
+        self._hooks = tuple(hooks)
+        if problems := [*_problems(timeout, retries, payload_limit, self._hooks)]:
+            raise SettingsError("\n".join(problems))
         self.upstreams = upstreams
         self.endpoint = Endpoint(state_machine_arn, endpoint_url, session)
         self.timeout = Timeout(read=timeout)
         self._policy = Policy(retries=retries)
         self.payload_limit = payload_limit
-        self._hooks = tuple(hooks)
 
     @classmethod
     def from_config(cls, file: Path | None = None, **options: Any) -> Self:
@@ -116,7 +121,7 @@ class _Base:
     def _encode(self, request: Request) -> Encoded:
         encoded = encode(request, self.upstreams, self.payload_limit)
         trace = os.environ.get(TRACE_VARIABLE)
-        is_usable = trace and is_field_value(trace)
+        is_usable = trace and trace.isascii() and is_field_value(trace)
         return replace(encoded, trace=trace) if is_usable and not encoded.trace else encoded
 
     def _steps(
@@ -156,7 +161,27 @@ class _Base:
                 *(call.times.execution * 1e3, call.times.execution_arn),
             )
         for hook in self._hooks:
-            hook(call)
+            try:
+                hook(call)
+            except Exception:  # noqa: BLE001 — told here
+                # The call may have had its effect: its answer, or its own error, is not given away
+                # for that of a watcher.
+                _log.exception("hook failed")
+
+
+def _problems(
+    timeout: Any, retries: Any, payload_limit: Any, hooks: Iterable[Any]
+) -> Iterator[str]:
+    try:
+        Timeout(read=timeout)
+    except ValueError as error:
+        yield str(error)
+    for name, value, least in (("retries", retries, 0), ("payload_limit", payload_limit, 1)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            yield f"Expected {name} to be a whole number from {least}, found {value!r}."
+    for hook in hooks:
+        if not callable(hook) or iscoroutinefunction(hook):
+            yield f"Expected a hook to be a plain function, found {hook!r}."
 
 
 def _concluded(response: Response, encoded: Encoded, times: Times) -> Response:
@@ -179,7 +204,7 @@ class Gateway(_Base):
 
     def __init__(self, state_machine_arn: str, **options: Any) -> None:
         super().__init__(state_machine_arn, **options)
-        self._wire = blocking.Wire(self.endpoint)
+        self._wire = blocking.Wire(self.endpoint, answer_limit(self.payload_limit))
 
     __init__.__doc__ = _Base.__init__.__doc__
 
@@ -194,7 +219,10 @@ class Gateway(_Base):
         data: DataTypes | None = None,
         timeout: float | None = None,
     ) -> Response:
-        """Call an API; see `build` for the arguments and `send` for what is raised."""
+        """Call an API; see `build` for the arguments and `send` for what is raised.
+
+        `timeout` are seconds above 0; `ValueError` for anything else.
+        """
         request = build(method, url, params=params, headers=headers, json=json, data=data)
         return self.send(request, None if timeout is None else Timeout(read=timeout))
 
@@ -254,7 +282,7 @@ class AsyncGateway(_Base):
                 "pip install 'stepout[async]'"
             ) from None
         super().__init__(state_machine_arn, **options)
-        self._wire = Wire(self.endpoint)
+        self._wire = Wire(self.endpoint, answer_limit(self.payload_limit))
 
     __init__.__doc__ = _Base.__init__.__doc__
 
@@ -269,7 +297,10 @@ class AsyncGateway(_Base):
         data: DataTypes | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 — as httpx and requests have it
     ) -> Response:
-        """Call an API; see `build` for the arguments and `send` for what is raised."""
+        """Call an API; see `build` for the arguments and `send` for what is raised.
+
+        `timeout` are seconds above 0; `ValueError` for anything else.
+        """
         request = build(method, url, params=params, headers=headers, json=json, data=data)
         return await self.send(request, None if timeout is None else Timeout(read=timeout))
 

@@ -26,6 +26,7 @@ from stepout.errors import (
     TruncatedResponse,
 )
 from stepout.gateway import messages
+from stepout.gateway.messages import header_bytes
 
 __all__ = ["AsyncTransport", "Response", "Transport"]
 
@@ -110,22 +111,16 @@ def _ours(request: httpx.Request, body: bytes) -> messages.Request:
 def _theirs(response: messages.Response) -> Response:
     return Response(
         response.status_code,
-        headers=[(_bytes(name), _bytes(value)) for name, value in response.headers.pairs],
+        headers=[
+            (header_bytes(name), header_bytes(value)) for name, value in response.headers.pairs
+        ],
         stream=httpx.ByteStream(response.content),
         extensions={
             "http_version": b"HTTP/1.1",
-            "reason_phrase": _bytes(response.reason),
+            "reason_phrase": header_bytes(response.reason),
             "stepout": dict(response.extensions),
         },
     )
-
-
-def _bytes(text: str) -> bytes:
-    """A header as it came from the API, one character for each byte where it may be so."""
-    try:
-        return text.encode("latin-1")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace")
 
 
 def _limits(request: httpx.Request, default: Timeout) -> Timeout:

@@ -13,7 +13,16 @@ from stepout.errors import NotCarried, UnknownUpstream
 from stepout.gateway.messages import Headers, Request
 from stepout.gateway.upstreams import Upstreams
 
-__all__ = ["admit", "build", "header", "plain_refusal", "unservable"]
+__all__ = [
+    "admit",
+    "build",
+    "chunks_problem",
+    "head_problem",
+    "header",
+    "left_out",
+    "plain_refusal",
+    "unservable",
+]
 
 _TARGET: Final = re.compile(
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]{1,254}):(?P<port>[0-9]{1,5})"
@@ -23,6 +32,11 @@ _OF_THE_HOP: Final = frozenset(
     {"connection", "keep-alive", "proxy-authorization", "proxy-connection", "te", "upgrade"}
 )
 """Of this connection only (RFC 9110, 7.6.1), beside those that Connection names."""
+
+_CACHING: Final = ("cache-control", "pragma")
+_FRESH: Final = re.compile(r"no-cache|no-store|max-age=0")
+"""What programs ask of caches by habit. Between the proxy and the API there is none, so without it
+the request means the same. (A cache that the API has in front of itself is the API's own.)"""
 
 
 # --- CONNECT --------------------------------------------------------------------------------------
@@ -78,6 +92,53 @@ def plain_refusal(request: h11.Request) -> Reply:
     return told(501, text, error="NotCarried")
 
 
+# --- What h11 takes and is not plain --------------------------------------------------------------
+
+_LINE: Final = re.compile(rb"[^\r\n]*\r\n")
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
+
+
+def head_problem(head: bytes) -> str | None:
+    """What is wrong with the bytes of a head; None where they can be read in one way alone."""
+    head = head.lstrip(b"\r\n")
+    if _LINE.sub(b"", head):
+        return "Expected lines that end with CR LF, found one of the two alone"
+    lines = head.split(b"\r\n")[1:]
+    if any(line.startswith((b" ", b"\t")) for line in lines):
+        return "Expected each header on one line, found one that is folded (RFC 9112, 5.2)"
+    fields = [line.lower().partition(b":") for line in lines]
+    names = [name for name, _, _ in fields]
+    if any(b"_" in name and name.replace(b"_", b"-") in _FRAMING for name in names):
+        return "Expected hyphens in the headers that frame a request, found underscores"
+    lengths = [value for name, _, value in fields if name == b"content-length"]
+    if len(lengths) > 1 or any(b"," in value for value in lengths):
+        return "Expected one Content-Length, found several"
+    return None
+
+
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[ \t]*;[^\r\n]*)?\r\n")
+
+
+def chunks_problem(body: bytes) -> str | None:
+    """What is wrong with the bytes of a chunked body with its trailers, as `head_problem`."""
+    at = 0
+    while match := _SIZE.match(body, at):
+        size = int(match[1], 16)
+        if size == 0:
+            return _trailers_problem(body[match.end() :])
+        at = match.end() + size + 2
+        if body[at - 2 : at] != b"\r\n":
+            break
+    return "Expected chunks that begin with a size and end with CR LF, found another"
+
+
+def _trailers_problem(trailers: bytes) -> str | None:
+    names = {line.partition(b":")[0].lower() for line in trailers.split(b"\r\n")}
+    if names & {*_FRAMING, b"host"} or _LINE.sub(b"", trailers):
+        return "Expected trailers that say nothing of host and length, found such"
+    return None
+
+
 # --- Requests in a tunnel -------------------------------------------------------------------------
 
 
@@ -94,9 +155,13 @@ def unservable(request: h11.Request, authority: str) -> Reply | None:
             "waits for one answer."
         )
         return told(501, text, error="NotCarried")
-    if header(request, b"transfer-encoding") and header(request, b"content-length"):
-        # h11 would take the first; whoever sends both is broken, or is smuggling (RFC 9112, 6.3).
-        return told(400, "Expected Transfer-Encoding or Content-Length, found both.")
+    if header(request, b"transfer-encoding"):
+        if header(request, b"content-length"):
+            # h11 would take the first; whoever sends both is broken, or smuggles (RFC 9112, 6.3).
+            return told(400, "Expected Transfer-Encoding or Content-Length, found both.")
+        if request.http_version == b"1.0":
+            # Which HTTP/1.0 does not know: it may end elsewhere for others (RFC 9112, 6.1).
+            return told(400, "Expected no Transfer-Encoding in HTTP/1.0, found one.")
     try:
         named, _ = _split(request, authority)
         named = _canonical(named)
@@ -111,6 +176,30 @@ def unservable(request: h11.Request, authority: str) -> Reply | None:
     return None
 
 
+_OF_A_COPY: Final = ("if-none-match", "if-modified-since")
+"""Of one who has a copy already. Without it a GET or HEAD gets the whole answer in place of a 304,
+which each such client takes (RFC 9110, 13.1)."""
+
+
+def left_out(request: h11.Request) -> tuple[str, ...]:
+    """Headers that an HTTP Task does not take, and without which the request means the same."""
+    caching = [name for name in _CACHING if _asks_to_be_fresh(header(request, name.encode()))]
+    is_reading = request.method in (b"GET", b"HEAD")
+    copy = [name for name in _OF_A_COPY if is_reading and _has_copy(header(request, name.encode()))]
+    return (*caching, *copy)
+
+
+def _has_copy(value: str | None) -> bool:
+    return value is not None and value.strip() != "*"
+
+
+def _asks_to_be_fresh(value: str | None) -> bool:
+    if value is None:
+        return False
+    directives = [directive.strip().lower() for directive in value.split(",")]
+    return all(map(_FRESH.fullmatch, filter(None, directives)))
+
+
 def build(request: h11.Request, authority: str, body: bytes) -> Request:
     """The request as the gateway takes it."""
     _, path = _split(request, authority)
@@ -119,7 +208,7 @@ def build(request: h11.Request, authority: str, body: bytes) -> Request:
         for name, value in request.headers.raw_items()
     ]
     named = (header(request, b"connection") or "").lower().split(",")
-    dropped = _OF_THE_HOP.union(name.strip() for name in named)
+    dropped = _OF_THE_HOP.union((name.strip() for name in named), left_out(request))
     kept = Headers([pair for pair in pairs if pair[0].lower() not in dropped])
     return Request(request.method.decode("ascii"), f"https://{authority}{path}", kept, body)
 

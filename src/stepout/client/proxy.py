@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -23,11 +22,20 @@ import h11
 from stepout.certificates import Authority
 from stepout.client.channel import Channel
 from stepout.client.gateway import AsyncGateway
-from stepout.client.intake import admit, build, header, plain_refusal, unservable
+from stepout.client.intake import (
+    admit,
+    build,
+    chunks_problem,
+    head_problem,
+    header,
+    left_out,
+    plain_refusal,
+    unservable,
+)
 from stepout.client.leaves import Leaves
+from stepout.client.lines import Line, tell_connect
 from stepout.client.replies import Reply, closing, reply_to, reply_with, told
 from stepout.errors import NotCarried, StepoutError
-from stepout.gateway.messages import Response
 
 __all__ = ["CERTIFICATE", "HEALTH", "Limits", "Proxy"]
 
@@ -42,6 +50,10 @@ ACCEPTED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 MARGIN: Final = 65_536
 """Bytes of a body over the gateway's limit that are read all the same: the gateway says exactly how
 much is too much."""
+
+FRAMED: Final = 8
+"""How often the bytes of the largest body may come, with those that frame it: a chunk of one byte
+takes six."""
 
 Event: TypeAlias = "type[h11.NEED_DATA | h11.PAUSED] | h11.Event"
 
@@ -144,6 +156,8 @@ class _Conversation:
     is_head: bool = False
     """The request is a HEAD, whose answers have no bodies."""
     http: h11.Connection = field(init=False)
+    raw: bytearray = field(default_factory=bytearray)
+    """What came since the last event that `_taken` was asked of."""
 
     async def run(self, *, is_full: bool) -> None:
         self._begin()
@@ -160,11 +174,15 @@ class _Conversation:
         except _Refused as refused:
             await self._refuse(refused)
         except h11.RemoteProtocolError as error:
-            reply = told(error.error_status_hint, f"This is no HTTP that can be served: {error}.")
-            await self._refuse(_Refused(reply, is_midway=True))
+            await self._refuse(_no_http(error.error_status_hint, error))
+        except OSError:  # of this connection, on which nobody is left to tell
+            raise
+        except Exception as error:  # noqa: BLE001 — told here, and answered
+            await self._refuse(_Refused(_broken(error), is_midway=True))
 
     def _begin(self) -> None:
         limit = self.proxy.limits.head
+        self.raw.clear()
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=limit)
 
     def _goes_on(self) -> bool:
@@ -199,7 +217,7 @@ class _Conversation:
             host, authority = admit(target, self.proxy.gateway.upstreams)
         except (NotCarried, ValueError) as error:
             reply = _connect_refusal(error)
-            _tell_connect(target, reply.status, type(error).__name__)
+            tell_connect(target, reply.status, type(error).__name__)
             raise _Refused(reply) from None
         await self._event()  # the end of CONNECT, which has no body
         if self.http.trailing_data[0] or self.channel.has_unread:
@@ -210,7 +228,7 @@ class _Conversation:
             await self.channel.start_tls(ACCEPTED, context, limit)
         except OSError as error:
             # Commonly a client that does not believe the authority, and says so in TLS.
-            _tell_connect(target, 200, type(error).__name__, str(error))
+            tell_connect(target, 200, type(error).__name__, str(error))
             raise
         self.authority = authority
         self._begin()
@@ -219,12 +237,15 @@ class _Conversation:
 
     async def _exchange(self, request: h11.Request) -> None:
         """Read a request, call the API, answer; the log has one line of it."""
-        told_of = _Line(request, self.authority)
+        told_of = Line(request, self.authority)
         try:
             if (refusal := unservable(request, self.authority)) is not None:
                 raise _Refused(refusal, is_midway=True)
             await self._go_on_with_body(request)
             body = await self._body()
+            is_chunked = header(request, b"transfer-encoding") is not None
+            if is_chunked and (problem := chunks_problem(self._taken())) is not None:
+                raise _no_http(400, problem)
             reply = await self._call(request, body, told_of)
             told_of.reply = reply
             try:
@@ -232,6 +253,10 @@ class _Conversation:
             except h11.LocalProtocolError as error:
                 told_of.reply = _unwritable(error)
                 await self._answer(told_of.reply)
+        except h11.RemoteProtocolError as error:
+            refused = _no_http(error.error_status_hint, error)
+            told_of.reply = refused.reply
+            raise refused from None
         except _Refused as refused:
             told_of.reply = refused.reply
             raise
@@ -241,14 +266,16 @@ class _Conversation:
         finally:
             told_of.tell()
 
-    async def _call(self, request: h11.Request, body: bytes, told_of: _Line) -> Reply:
+    async def _call(self, request: h11.Request, body: bytes, told_of: Line) -> Reply:
         try:
             response = await self.proxy.gateway.send(build(request, self.authority, body))
         except StepoutError as error:
             return reply_to(error)
+        except Exception as error:  # noqa: BLE001 — told here, and answered
+            return _broken(error)
         told_of.response = response
         try:
-            return reply_with(response, request.method.decode("ascii"))
+            return reply_with(response, request.method.decode("ascii"), left_out(request))
         except ValueError as error:
             return _unwritable(error)
 
@@ -294,10 +321,11 @@ class _Conversation:
         """The next head; None where there is no more, or has not been for long."""
         limits = self.proxy.limits
         self.is_head = False
+        self._taken()
         if not self.http.trailing_data[0]:
             try:
                 async with asyncio.timeout(limits.idle_seconds):
-                    self.http.receive_data(await self.channel.read())
+                    await self._receive()
             except TimeoutError:
                 return None
         try:
@@ -307,13 +335,29 @@ class _Conversation:
             raise _Refused(told(408, "The request's head did not come in time.")) from None
         if not isinstance(event, h11.Request):
             return None
+        if (problem := head_problem(self._taken())) is not None:
+            raise _no_http(400, problem)
         self.is_head = event.method == b"HEAD"
         return event
 
     async def _event(self) -> Event:
         while (event := self.http.next_event()) is h11.NEED_DATA:
-            self.http.receive_data(await self.channel.read())
+            await self._receive()
         return event
+
+    async def _receive(self) -> None:
+        data = await self.channel.read()
+        self.raw += data
+        if len(self.raw) > FRAMED * self._most:
+            raise _no_http(400, "Expected a body in chunks, found much more around them")
+        self.http.receive_data(data)
+
+    def _taken(self) -> bytes:
+        """The bytes of what h11 has told since the last time: it is more lenient than a proxy."""
+        end = len(self.raw) - len(self.http.trailing_data[0])
+        taken = bytes(self.raw[:end])
+        del self.raw[:end]
+        return taken
 
     async def _answer(self, reply: Reply) -> None:
         await self._send(self._written(closing(reply) if self.proxy.is_draining else reply))
@@ -340,48 +384,12 @@ class _Conversation:
         await self.channel.write(data, self.proxy.limits.write_seconds)
 
 
-# --- Saying what happened -------------------------------------------------------------------------
+# --- What is said in place of an API --------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Line:
-    """The log's line of a request: no query, no headers, no body."""
-
-    request: h11.Request
-    authority: str
-    started: float = field(default_factory=time.perf_counter)
-    response: Response | None = None
-    reply: Reply | None = None
-    error: str | None = None
-
-    def tell(self) -> None:
-        reply, known = self.reply, self.response.extensions if self.response else {}
-        error = self.error or (reply.error if reply else None)
-        level = logging.INFO if error is None else logging.WARNING
-        if _log.isEnabledFor(level):
-            _log.log(
-                level,
-                "request method=%s host=%s path=%s status=%s upstream=%s duration_ms=%.1f "
-                "execution=%s error=%s",
-                *(self.request.method.decode("ascii"), self.authority, self._path),
-                *(reply.status if reply else None, known.get("upstream")),
-                (time.perf_counter() - self.started) * 1e3,
-                *(known.get("execution_arn"), error),
-            )
-
-    @property
-    def _path(self) -> str:
-        return _shown(self.request.target.partition(b"?")[0])
-
-
-def _tell_connect(target: bytes, status: int, error: str, reason: str = "") -> None:
-    """Of a tunnel that did not come about."""
-    text = 'connect host=%s status=%d error=%s reason="%s"'
-    _log.warning(text, _shown(target), status, error, reason)
-
-
-def _shown(text: bytes) -> str:
-    return ascii(text.decode("latin-1"))[1:-1]
+def _no_http(status: int, why: object) -> _Refused:
+    reply = told(status, f"This is no HTTP that can be served: {why}.")
+    return _Refused(reply, is_midway=True)
 
 
 def _connect_refusal(error: NotCarried | ValueError) -> Reply:
@@ -394,6 +402,16 @@ def _connect_refusal(error: NotCarried | ValueError) -> Reply:
     )
     # Most clients show the first line of a refused CONNECT and drop its body.
     return told(403, text, error=type(error).__name__, reason=reason)
+
+
+def _broken(error: Exception) -> Reply:
+    """What is answered where the proxy itself is wrong."""
+    _log.error("request failed", exc_info=error)
+    text = (
+        f"The proxy is broken ({type(error).__name__}), and its log says where; a call may have "
+        "reached the API."
+    )
+    return told(500, text, error="InternalError")
 
 
 def _unwritable(error: Exception) -> Reply:

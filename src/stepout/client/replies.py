@@ -17,7 +17,7 @@ from stepout.errors import (
     TruncatedResponse,
     UnknownUpstream,
 )
-from stepout.gateway.messages import Response
+from stepout.gateway.messages import Response, header_bytes
 
 __all__ = ["Reply", "closing", "reply_to", "reply_with", "told"]
 
@@ -59,13 +59,16 @@ class Reply:
     error: str | None = None
 
 
-def reply_with(response: Response, method: str) -> Reply:
-    """What the API answered; raises `ValueError` where that cannot be written."""
+def reply_with(response: Response, method: str, left_out: Iterable[str] = ()) -> Reply:
+    """What the API answered, and which headers of the request were left out.
+
+    Raises `ValueError` where it cannot be written.
+    """
     status = response.status_code
     if not 200 <= status <= 599:
         raise ValueError(f"the status {status} is no end of a request")
     pairs = [
-        (name.encode("latin-1"), value.encode("latin-1"))
+        (header_bytes(name), header_bytes(value))
         for name, value in response.headers.pairs
         if name.lower() not in _OF_THE_HOP
     ]
@@ -77,6 +80,7 @@ def reply_with(response: Response, method: str) -> Reply:
         pairs.append((b"Content-Length", str(len(body)).encode()))
     if not response.is_body_carried:
         pairs.append((b"Stepout-Body", b"not-carried"))
+    pairs += [(b"Stepout-Left-Out", name.encode()) for name in left_out]
     return Reply(status, _reason(status, response.reason), pairs, body)
 
 

@@ -15,6 +15,7 @@ from io import BytesIO
 from typing import Any, Final
 
 import requests
+import urllib3
 from requests.adapters import BaseAdapter
 from requests.cookies import extract_cookies_to_jar
 from requests.structures import CaseInsensitiveDict
@@ -181,14 +182,23 @@ def _limits(timeout: Any, default: Timeout) -> Timeout:
             raise ValueError(
                 f"Expected a timeout of seconds or a pair (connect, read), found {timeout!r}."
             ) from None
-    elif hasattr(timeout, "connect_timeout"):
-        connect, read = timeout.connect_timeout, timeout.read_timeout
+    elif isinstance(timeout, urllib3.Timeout):
+        connect, read = _parts(timeout)
     else:
         connect = read = timeout
     return Timeout(
         connect=default.connect if connect is None else connect,
         read=default.read if read is None else read,
     )
+
+
+def _parts(timeout: urllib3.Timeout) -> tuple[float | None, float | None]:
+    """Seconds to connect and to read of urllib3's object; None where it leaves them open."""
+    begun = timeout.clone()
+    # Without a beginning it does not say what is left of a total.
+    begun.start_connect()
+    read, connect = begun.read_timeout, begun.connect_timeout
+    return (connect if isinstance(connect, int | float) else None), read
 
 
 class _NotJson(requests.exceptions.JSONDecodeError):

@@ -59,13 +59,15 @@ def _has_come(reader: asyncio.StreamReader) -> bool:
 class Wire:
     """Connections to the endpoint, kept open between calls; belongs to one event loop."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, size: int) -> None:
+        """To an endpoint; `size` are the bytes that an answer may have. Raises `SettingsError`."""
         if endpoint.proxy is not None:
             raise SettingsError(
                 f"The environment names the proxy {endpoint.proxy.host} for {endpoint.url}, and "
                 "the asynchronous client uses none; put the endpoint's host into NO_PROXY."
             )
         self._endpoint = endpoint
+        self._size = size
         self._tls = endpoint.tls()
         self._idle: deque[_Connection] = deque()
 
@@ -139,7 +141,7 @@ class Wire:
         parts = [http.send(head), http.send(h11.Data(request.body)), http.send(h11.EndOfMessage())]
         writer.write(b"".join(part for part in parts if part))
         await writer.drain()
-        status, pieces = 0, []
+        status, pieces, left = 0, [], self._size
         while True:
             event = http.next_event()
             match event:
@@ -147,6 +149,10 @@ class Wire:
                     data = await connection.reader.read(READ_SIZE)
                     if not data and http.their_state is h11.SEND_RESPONSE:
                         raise EOFError("the endpoint closed the connection")
+                    # All that comes, not bodies alone: sizes of chunks may be without end, too.
+                    left -= len(data)
+                    if left < 0:
+                        raise WireError("large", f"more than {self._size:,} bytes")
                     http.receive_data(data)
                 case h11.Response():
                     status = event.status_code

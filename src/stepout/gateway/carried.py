@@ -61,6 +61,10 @@ _SEPARATORS: Final[Mapping[str, str]] = {"cookie": "; "}
 """Between several values of one name; a comma for the others (RFC 9110, 5.3)."""
 
 
+_ONCE: Final = frozenset({"content-type"})
+"""Of one value: joined, they would be no type, or another (RFC 9110, 8.3)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Carried:
     """Headers as the machine's input has them, and what was left out."""
@@ -101,9 +105,7 @@ def _sort(
             f"The value of the header {name} has control characters or halves of characters; "
             "nothing was sent."
         )
-    if key == TRACE:
-        sorting.trace = value
-    elif key in _TRANSPORT or key.startswith(_TRANSPORT_PREFIX):
+    if key in _TRANSPORT or key.startswith(_TRANSPORT_PREFIX):
         sorting.dropped[key] = None
     elif key in ("authorization", own):
         if caller_auth == "refuse":
@@ -113,9 +115,19 @@ def _sort(
                 'the client drop it there: caller_auth = "drop".'
             )
         sorting.dropped[key] = None
+    elif not value.isascii():
+        raise NotCarried(
+            f"The value of the header {name} is not ASCII, and it is not known in which bytes an "
+            "HTTP Task sends such a text; nothing was sent. Write it in ASCII as the API takes it: "
+            "percent-encoded, or in Base64."
+        )
+    elif key == TRACE:
+        sorting.trace = value
     elif key in _REFUSED or key.startswith(_RESERVED_PREFIXES):
         reason = _REFUSED.get(key, _NOT_TAKEN)
         raise NotCarried(f"The header {name} cannot be carried; nothing was sent: {reason}.")
+    elif key in _ONCE and key in sorting.kept:
+        raise NotCarried(f"The header {name} stands twice, and is one; nothing was sent.")
     else:
         spelled, before = sorting.kept.get(key, (name, None))
         joined = value if before is None else before + _SEPARATORS.get(key, ", ") + value

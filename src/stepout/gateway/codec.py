@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -186,8 +186,8 @@ def _body(request: Request) -> str:
 # --- Responses ------------------------------------------------------------------------------------
 
 
-def decode(answer: Mapping[str, Json], url: str) -> Response:
-    """The response in an answer of StartSyncExecution.
+def decode(answer: Mapping[str, Json], url: str, method: str = "GET") -> Response:
+    """The response in an answer of StartSyncExecution to a request with this method.
 
     Raises `CallRefused`, `CallFailed`, `CallTimedOut` and `TruncatedResponse`.
     """
@@ -195,7 +195,7 @@ def decode(answer: Mapping[str, Json], url: str) -> Response:
         raise failure(answer.get("error") or "", answer.get("cause"), url)
     output: str = answer.get("output", "")
     try:
-        return _read(dict(_members(output)), url)
+        return _read(dict(_members(output)), url, method)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
         # Whatever another machine puts out; a Task's own output has always the same shape.
         raise CallFailed(
@@ -205,10 +205,10 @@ def decode(answer: Mapping[str, Json], url: str) -> Response:
         ) from None
 
 
-def _read(members: Mapping[str, str], url: str) -> Response:
+def _read(members: Mapping[str, str], url: str, method: str) -> Response:
     if "StatusCode" in members:
         return _response(members, url)
-    return _error_response(members, url)
+    return _error_response(members, url, method)
 
 
 def failure(error: str, cause: str | None, url: str) -> CallRefused | CallFailed:
@@ -224,7 +224,7 @@ def failure(error: str, cause: str | None, url: str) -> CallRefused | CallFailed
 _STATUS: Final = re.compile(r"States\.Http\.StatusCode\.(\d{3})")
 
 
-def _error_response(members: Mapping[str, str], url: str) -> Response:
+def _error_response(members: Mapping[str, str], url: str, method: str) -> Response:
     """A status that is not 2xx, caught by the machine; with its body where the server kept it."""
     error, cause = json.loads(members["Error"]), json.loads(members.get("Cause", "null"))
     match = _STATUS.fullmatch(error)
@@ -232,16 +232,23 @@ def _error_response(members: Mapping[str, str], url: str) -> Response:
         raise failure(error, cause, url)
     kept = dict(_members(cause)) if (cause or "").startswith("{") else {}
     if "StatusCode" in kept:
-        return _response(kept, url)
-    return Response(
-        status_code=int(match[1]),
-        reason=cause or "",
-        headers=Headers(),
-        content=b"",
-        url=url,
-        is_body_carried=False,
-        extensions={"body": "not carried"},
-    )
+        response = _response(kept, url)
+        is_lost = "ResponseBody" not in kept and method != "HEAD" and _has_body(response.headers)
+        return _without_body(response) if is_lost else response
+    return _without_body(Response(int(match[1]), cause or "", Headers(), b"", url))
+
+
+def _has_body(headers: Headers) -> bool:
+    """Whether an answer says, by its length, else by its type, that there is a body with it.
+
+    A server that keeps the bodies of errors leaves out those that are no texts.
+    """
+    length = headers.get("content-length")
+    return "content-type" in headers if length is None else length.strip() != "0"
+
+
+def _without_body(response: Response) -> Response:
+    return replace(response, is_body_carried=False, extensions={"body": "not carried"})
 
 
 _JSON_TYPES: Final = re.compile(r"application/json|text/json|[^/]+/[^/]+\+json")
@@ -285,13 +292,13 @@ def _pairs(name: str, values: Json) -> Iterator[Pair]:
 
 
 def _content(raw: str | None, content_type: str | None) -> tuple[bytes, str]:
-    """The body's bytes, and whether they are those that the API sent."""
+    """The body's bytes, and what may differ from those that the API sent."""
     if raw is None:
         return b"", "exact"
     charset = charset_of(content_type) or "utf-8"
     if not raw.startswith('"') or _JSON_TYPES.fullmatch(media_type_of(content_type)):
         return _spelled(raw, charset), "rewritten"
-    return _encoded(json.loads(raw), charset), "exact"
+    return _encoded(json.loads(raw), charset)
 
 
 def _spelled(text: str, charset: str) -> bytes:
@@ -299,21 +306,31 @@ def _spelled(text: str, charset: str) -> bytes:
     try:
         return text.encode(codec_of(charset), "surrogatepass")
     except (LookupError, UnicodeEncodeError):
-        return _encoded(_NOT_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text), charset)
+        return _encoded(_NOT_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text), charset)[0]
 
 
 _NOT_ASCII: Final = re.compile(r"[^\x00-\x7f]+")
 
 
-def _encoded(text: str, charset: str) -> bytes:
-    """A text in a charset; in UTF-8 where nobody knows the charset."""
+def _encoded(text: str, charset: str) -> tuple[bytes, str]:
+    """A text in a charset, in UTF-8 where nobody knows the charset; and what may differ."""
     try:
-        return text.encode(codec_of(charset), "surrogatepass")
+        codec = codec_of(charset)
     except LookupError:
-        return text.encode("utf-8", "surrogatepass")
+        return text.encode("utf-8", "surrogatepass"), "recoded"
+    try:
+        content = text.encode(codec, "surrogatepass")
     except UnicodeEncodeError:
-        return text.encode(charset, "replace")
+        return text.encode(codec, "replace"), "replaced"
+    if "\ufffd" in text:
+        # Put by who decoded it where the bytes were none of the charset; or by the API itself.
+        return content, "replaced"
+    return content, "exact" if _ONE_SPELLING.fullmatch(codec) else "recoded"
 
+
+_ONE_SPELLING: Final = re.compile(r"utf-8|ascii|iso8859-\d+|cp125\d|koi8-[rtu]")
+"""Codecs in which a text is spelled in one way alone. UTF-16 has two byte orders and a mark that
+may be there, those of East Asia have doubles."""
 
 _PARTIAL: Final = 206
 _RANGE: Final = re.compile(r"bytes 0-([0-9]{1,18})/([0-9]{1,18}|\*)")

@@ -159,7 +159,14 @@ _ADVICE: Final = (
     _advice(
         r"States\.Runtime",
         "The answer is not a text: an HTTP Task carries no octet streams, images, audio and video.",
-        cause="content-type|valid .* string",
+        cause="content-type",
+    ),
+    _advice(
+        r"States\.Runtime",
+        "The answer's body is no text in the charset that its Content-Type names, or in UTF-8 "
+        "where it names none: compressed though nobody asked, binary under the type of a text, or "
+        "in another charset. The API has to say which one, or to send UTF-8.",
+        cause="valid .* string",
     ),
     _advice(r"States\.Runtime", "The machine could not make the request as it was given."),
 )

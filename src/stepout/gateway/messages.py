@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from stepout.errors import AnswerFailed, BodyNotCarried
 
-__all__ = ["Extensions", "Headers", "Pair", "Request", "Response"]
+__all__ = ["Extensions", "Headers", "Pair", "Request", "Response", "header_bytes"]
 
 Pair: TypeAlias = tuple[str, str]
 """A header's name and one of its values."""
@@ -122,6 +122,15 @@ class Response:
         return f"<Response [{self.status_code} {self.reason}]>"
 
 
+def header_bytes(text: str) -> bytes:
+    """A header of an answer as the API sent it: one byte for each character, or UTF-8 where a
+    character is more than a byte, and was decoded on the way."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace")
+
+
 def _pair(pair: tuple[object, object]) -> Pair:
     name, value = pair
     if isinstance(name, str) and isinstance(value, str):
@@ -146,6 +155,7 @@ def codec_of(charset: str) -> str:
     what is no charset of a text: some of those fail, or take time, by the text."""
     try:
         name = codecs.lookup(charset).name
+        "".encode(name)  # to what is no bytes, or of what is no text: hex, rot13
     except ValueError:  # a NUL in it
         raise LookupError(charset) from None
     if name.replace("_", "-") in _PYTHONS_OWN:

@@ -355,6 +355,30 @@ def _source(raw: Json) -> Source:
     )
 
 
+def _key_header(raw: Json) -> str:
+    name = _matching(_TOKEN, "a header's name")(raw)
+    if name.lower() in _NO_KEYS:
+        raise ValueError(
+            f"expected a header that may hold a key, found '{name}': it is of the connection, of "
+            "the body, or of the service's own."
+        )
+    return str(name)
+
+
+_NO_KEYS: Final = frozenset(
+    {
+        *("connection", "content-length", "expect", "host", "http2-settings", "keep-alive"),
+        *("max-forwards", "proxy-authorization", "proxy-connection", "te", "trailer"),
+        *("transfer-encoding", "upgrade", "via"),
+        *("accept", "accept-charset", "accept-encoding", "content-encoding", "content-type"),
+        *("content-md5", "date", "range", "user-agent", "x-amzn-trace-id"),
+        *("if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since"),
+    }
+)
+"""What frames a request, says what its body is, what the HTTP Task sets, or conditions: a key there
+would break every request, change it, or be lost."""
+
+
 _GATEWAY: Final[Mapping[str, _Read]] = {
     "machine": _matching(re.compile(r"[A-Za-z0-9_-]{1,80}"), "a name of a state machine"),
     "passthrough": _boolean,
@@ -364,7 +388,7 @@ _UPSTREAM: Final[Mapping[str, _Read]] = {
     "url": _prefix_url,
     "methods": _methods,
     "auth": _one_of("none", "api-key", "basic", "oauth"),
-    "header": _matching(_TOKEN, "a header's name"),
+    "header": _key_header,
     "prefix": _text,
     "username": _text,
     "client_id": _text,
