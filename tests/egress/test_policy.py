@@ -88,6 +88,8 @@ def test_deny_wins_over_every_allow(default: Any) -> None:
         ("*", "8.8.8.8", True),
         ("*.8", "8.8.8.8", False),
         ("8.8.8.8", "8.8.8.8", True),
+        ("8.8.8.8", "[::ffff:8.8.8.8]", True),
+        ("8.8.8.8", "[64:ff9b::808:808]", True),
         ("2606:4700::1", "[2606:4700:0:0::1]", True),
         ("xn--strae-oqa.example", "straße.example", True),
     ],

@@ -22,7 +22,7 @@ __all__ = ["ConnectTo", "Egress", "Place"]
 
 _log = logging.getLogger("stepout.egress")
 
-MAX_POOLS: Final = 64
+MAX_POOLS: Final = 32
 """Reaches with open connections; the one that was used least lately makes room. Ours."""
 
 _FRAMING: Final = frozenset(

@@ -445,12 +445,15 @@ def _pattern(text: str) -> str:
 
 def _keys(destination: Destination) -> Iterator[str]:
     """What a rule may have among its hosts to match a destination, the most exact first."""
-    host = destination.host
+    host, address = destination.host, destination.address
     yield host
-    at = host.find(".") if destination.address is None else -1
-    while at >= 0:
-        yield f"*{host[at:]}"
-        at = host.find(".", at + 1)
+    if address is not None:
+        yield from map(str, carried(address))
+    else:
+        at = host.find(".")
+        while at >= 0:
+            yield f"*{host[at:]}"
+            at = host.find(".", at + 1)
     yield EVERY_HOST
 
 

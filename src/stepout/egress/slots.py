@@ -16,7 +16,7 @@ from stepout.errors import EgressFailed
 __all__ = ["IN_ALL", "PER_HOST", "Slots"]
 
 IN_ALL: Final = 1_024
-"""Below the 4,096 open files that a process commonly may have; ours."""
+"""Each holds a connection, which is an open file of the process; ours."""
 
 PER_HOST: Final = 256
 """So that a host which hangs leaves three quarters to the others; ours."""
