@@ -40,6 +40,10 @@ class Seen:
     target: str
 
 
+_ENDS = (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError)
+"""How a connection of a test ends."""
+
+
 class Streams:
     """The connections of a server, ended with it."""
 
@@ -110,7 +114,7 @@ class TlsServer:
         self.open += 1
         number = self.opened
         sni = self._sni.get(writer.get_extra_info("ssl_object"))
-        with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+        with suppress(*_ENDS):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 first, *headers = head.split("\r\n")
@@ -148,7 +152,7 @@ class ConnectProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._streams.take(writer)
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        with suppress(*_ENDS):
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.strip().split("\r\n")
             method, target, _ = first.split(" ")

@@ -11,9 +11,11 @@ import pytest
 from tests.egress.servers import ConnectProxy, FakeResolver, TlsServer
 
 from stepout.egress.addresses import network
+from stepout.egress.destination import parse
 from stepout.egress.http import Egress
 from stepout.egress.message import Request, Response
-from stepout.egress.policy import Policy
+from stepout.egress.policy import Decision, Policy
+from stepout.egress.pool import Exchange, Network, Pool
 from stepout.egress.proxy import Proxy
 from stepout.egress.trust import trust
 from stepout.errors import EgressFailed, EgressRefused
@@ -96,6 +98,19 @@ async def test_what_is_refused_does_not_reach_the_proxy(
             await get(client, url)
         assert proxy.asked == []
         await client.close()
+
+
+async def test_what_the_proxy_is_told_is_judged_whichever_way_it_came() -> None:
+    async with ConnectProxy().running() as proxy:
+        reach = Policy().judge(Request("GET", "https://8.8.8.8/")).reach
+        network = Network(trust(), FakeResolver(), {}, Proxy("127.0.0.1", proxy.port))
+        pool = Pool(reach, network)
+        exchange = Exchange(Decision(allowed=True, reason="forged", method="GET"))
+        url = "https://10.0.0.1/"
+        with pytest.raises(EgressRefused, match="address-private"):
+            await pool.send(Request("GET", url), parse(url), [], exchange, 1)
+        assert proxy.asked == []
+        await pool.close()
 
 
 async def test_the_proxys_own_name_is_resolved_and_its_address_not_judged(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -201,6 +203,26 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "bytes.toml").write_bytes(b"\xff")
     with pytest.raises(SettingsError, match="cannot be read"):
         load(tmp_path / "bytes.toml")
+
+
+REFERENCE = (Path(__file__).parents[2] / "docs" / "reference.md").read_text("utf-8")
+
+
+def test_the_example_of_the_reference_is_a_policy() -> None:
+    (example,) = re.findall(r"```toml\n(default.*?)```", REFERENCE, re.DOTALL)
+    policy = parse(example, upstreams=())
+    assert [rule.name for rule in policy.rules] == ["items", "inner", "the admins' part"]
+
+
+def test_every_key_of_a_rule_is_in_the_reference() -> None:
+    _, _, section = REFERENCE.partition("## The egress policy")
+    for field in fields(Rule):
+        assert field.name == "effect" or f"`{field.name}`" in section
+
+
+@pytest.mark.parametrize("word", ["denied", "not-allowed", "path-ambiguous", "method-invalid"])
+def test_every_reason_of_rules_is_in_the_reference(word: str) -> None:
+    assert f"`{word}`" in REFERENCE
 
 
 # --- Upstreams ------------------------------------------------------------------------------------

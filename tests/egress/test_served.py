@@ -78,6 +78,18 @@ def call(server: Server, url: str = URL, role: str = ROLE, name: str = "m") -> A
     return sfn.start_sync_execution(stateMachineArn=machine, input="{}")
 
 
+def gateway_of(server: Server, upstreams: Path) -> Gateway:
+    """The gateway once its connections have their tokens."""
+    deadline = time.monotonic() + 30
+    events = server.client("events")
+    while {one["ConnectionState"] for one in events.list_connections()["Connections"]} != {
+        "AUTHORIZED"
+    }:
+        assert time.monotonic() < deadline
+    assert server.gateway_arn is not None
+    return Gateway(server.gateway_arn, upstreams=upstreams, endpoint_url=server.url)
+
+
 def test_a_rule_is_for_the_executions_role_and_machine_and_its_connection(
     origin: Origin, policy: Path
 ) -> None:
@@ -108,8 +120,7 @@ def test_upstreams_and_their_token_endpoints_are_let_out_and_nothing_else(
     upstreams = tmp_path / "upstreams.toml"
     upstreams.write_text(UPSTREAMS)
     with Server(origin=origin, egress_policy=policy, upstreams=upstreams) as server:
-        assert server.gateway_arn is not None
-        gateway = Gateway(server.gateway_arn, upstreams=upstreams, endpoint_url=server.url)
+        gateway = gateway_of(server, upstreams)
         assert gateway.request("GET", URL).json() == {"is": "here"}
         assert call(server, "https://api.example.com/v1/../x")["cause"].startswith("path-ambig")
         assert call(server, "https://api.example.com/v2/")["cause"].startswith("not-allowed: ")
@@ -121,8 +132,7 @@ def test_a_deny_rule_is_above_the_upstreams(origin: Origin, policy: Path, tmp_pa
     upstreams = tmp_path / "upstreams.toml"
     upstreams.write_text(UPSTREAMS)
     with Server(origin=origin, egress_policy=policy, upstreams=upstreams) as server:
-        assert server.gateway_arn is not None
-        gateway = Gateway(server.gateway_arn, upstreams=upstreams, endpoint_url=server.url)
+        gateway = gateway_of(server, upstreams)
         with pytest.raises((CallRefused, CallFailed), match="denied: stop"):
             gateway.request("GET", URL)
 

@@ -144,6 +144,20 @@ async def test_a_slot_that_comes_as_its_waiter_gives_up_is_not_lost(gives_up_fir
     await end(slots, found)
 
 
+async def test_a_slot_is_not_given_to_who_has_just_given_up() -> None:
+    slots = Slots(in_all=2, per_host=2)
+    await slots.take("a")
+    await slots.take("a")
+    found = await holders(slots, "a", "a")
+    found[0].task.cancel()
+    slots.free("a")
+    await settle()
+    assert having(found) == [False, True]
+    slots.free("a")
+    found = found[1:]
+    await end(slots, found)
+
+
 @pytest.fixture
 async def server() -> AsyncIterator[TlsServer]:
     async with TlsServer(("api.example.com", "other.example.com")).running() as running:

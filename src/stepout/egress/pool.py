@@ -147,7 +147,7 @@ class Pool:
     def retire(self) -> None:
         """Close what is idle now, and the rest as soon as what is under way has ended."""
         self._is_retired = True
-        self._connector.retire()
+        self._connector.close_idle()
         if not self._users:
             # Nothing is left to be closed; the session only has to know.
             self._session.detach()
@@ -176,7 +176,6 @@ class _Connector(aiohttp.TCPConnector):
         self._reach = reach
         self._network = network
         self._peers: WeakKeyDictionary[Any, _Peer] = WeakKeyDictionary()
-        self._keeps_nothing = False
         super().__init__(
             ssl=network.trust,
             resolver=_Judged(reach, network),
@@ -186,9 +185,8 @@ class _Connector(aiohttp.TCPConnector):
             limit=0,
         )
 
-    def retire(self) -> None:
-        """Keep no connection from now on, and close those that are idle."""
-        self._keeps_nothing = True
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses."""
         for idle in self._conns.values():
             for protocol, _ in idle:
                 protocol.abort()
@@ -260,7 +258,7 @@ class _Connector(aiohttp.TCPConnector):
         return made
 
     def _release(self, key: Any, protocol: Any, *, should_close: bool = False) -> None:
-        full = self._keeps_nothing or sum(map(len, self._conns.values())) >= MAX_IDLE
+        full = sum(map(len, self._conns.values())) >= MAX_IDLE
         if should_close or protocol.should_close or full:
             protocol.abort()
             should_close = True
