@@ -200,10 +200,13 @@ def test_boto3_waits_for_its_turn() -> None:
 def test_a_request_whose_signature_is_wrong_counts_for_nobody(tmp_path: Path) -> None:
     """Else anyone could use up the rate of a key of which they know the name alone."""
     identities = tmp_path / "identities.toml"
-    identities.write_text('[user.one]\naccess_key_id = "one"\nsecret_access_key = "right"')
+    identities.write_text(
+        '[user.one]\naccess_key_id = "AKIDONE"\nsecret_access_key = "right"\n'
+        'policies = ["AdministratorAccess"]'
+    )
     with serving(identities=identities, principal_rate=0.001) as (server, _):
         for _ in range(5):
-            answered = list_machines(server, "one", secret="wrong")
+            answered = list_machines(server, "AKIDONE", secret="wrong")
             assert answered.document["__type"] == "InvalidSignatureException"
-        assert not is_refused(list_machines(server, "one", secret="right"))
-        assert is_refused(list_machines(server, "one", secret="right"))
+        assert not is_refused(list_machines(server, "AKIDONE", secret="right"))
+        assert is_refused(list_machines(server, "AKIDONE", secret="right"))
