@@ -730,11 +730,13 @@ async def test_a_slow_client_gets_the_whole_of_a_last_answer(
 
 async def test_a_client_that_takes_nothing_is_given_up(world: World) -> None:
     world.origin.get(f"{OPEN}/large").respond(200, text="x" * 250_000)
-    async with proxying(world, Limits(write_seconds=0.1)) as proxy:
-        async with narrow_tunnel(proxy) as there:
-            there.sendall(f"GET /large HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
-            await until(lambda: proxy._served)
-            await ended(proxy)
+    async with (
+        proxying(world, Limits(write_seconds=0.1)) as proxy,
+        narrow_tunnel(proxy) as there,
+    ):
+        there.sendall(f"GET /large HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        await until(lambda: proxy._served)
+        await ended(proxy)
 
 
 @asynccontextmanager
