@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator
@@ -711,6 +712,51 @@ async def test_one_connection_too_many_is_turned_away(world: World) -> None:
             assert answer.status == 503
             assert "1 connections" in answer.text
             assert await second.is_hung_up()
+
+
+async def test_a_slow_client_gets_the_whole_of_a_last_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS's farewell may not take long, what comes before it may."""
+    monkeypatch.setattr("stepout.client.channel.CLOSE_SECONDS", 0.2)
+    route = world.origin.get(f"{OPEN}/large").respond(200, text="x" * 250_000)
+    async with proxying(world) as proxy, narrow_tunnel(proxy) as there:
+        there.sendall(f"GET /large HTTP/1.0\r\nHost: {HOST}\r\n\r\n".encode())
+        await until(lambda: route.requests)
+        await asyncio.sleep(0.5)
+        answer = await asyncio.to_thread(there.makefile("rb").read)
+    assert answer.partition(b"\r\n\r\n")[2] == b"x" * 250_000
+
+
+async def test_a_client_that_takes_nothing_is_given_up(world: World) -> None:
+    world.origin.get(f"{OPEN}/large").respond(200, text="x" * 250_000)
+    async with (
+        proxying(world, Limits(write_seconds=0.1)) as proxy,
+        narrow_tunnel(proxy) as there,
+    ):
+        there.sendall(f"GET /large HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        await until(lambda: proxy._served)
+        await ended(proxy)
+
+
+@asynccontextmanager
+async def narrow_tunnel(proxy: Proxy) -> AsyncIterator[ssl.SSLSocket]:
+    """One that the system keeps little for, on either side; reading it blocks."""
+    assert proxy._server is not None
+    proxy._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    port = int(proxy.url.rpartition(":")[2])
+
+    def opened() -> ssl.SSLSocket:
+        narrow = socket.socket()
+        narrow.settimeout(20)
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        narrow.connect(("127.0.0.1", port))
+        narrow.sendall(f"CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        assert narrow.recv(1_000).startswith(b"HTTP/1.1 200 ")
+        return trusting(AUTHORITY).wrap_socket(narrow, server_hostname=HOST)
+
+    with await asyncio.to_thread(opened) as there:
+        yield there
 
 
 async def test_a_flood_of_pipelined_requests_is_held_up_and_served(world: World) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,6 +24,7 @@ from tests.client.raw import (
     AsyncCaller,
     AwakeCaller,
     Caller,
+    LoopFactory,
     Outcome,
     Peer,
     RawServer,
@@ -660,6 +664,76 @@ async def test_tasks_that_share_a_gateway_get_their_own_answers() -> None:
             calls = [gateway.request("POST", f"https://a.example.com/{n}") for n in range(200)]
             answers = await asyncio.gather(*calls)
     assert [found.text for found in answers] == [str(number) for number in range(200)]
+
+
+# --- Processes and event loops --------------------------------------------------------------------
+
+
+def test_a_forked_process_has_connections_of_its_own() -> None:
+    """On one that both have, one would get the answer of the other."""
+    program = f"""
+import os, sys
+from stepout.client import Gateway
+gateway = Gateway({MACHINE!r}, endpoint_url=sys.argv[1])
+call = lambda path: gateway.request("POST", "https://a.example.com/" + path).text
+call("first")
+pid = os.fork()
+if pid == 0:
+    os._exit(0 if call("child") == "child" else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), call("parent"))
+"""
+    with RawServer(echo) as server:
+        done = subprocess.run(
+            [sys.executable, "-c", program, server.url], capture_output=True, text=True, timeout=60
+        )
+    assert (done.stdout, done.stderr) == ("0 parent\n", "")
+    # The parent goes on with that which it had.
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("loop_factory", [None, new_event_loop()], ids=["asyncio", "uvloop"])
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_each_event_loop_has_connections_of_its_own(loop_factory: LoopFactory | None) -> None:
+    """As in a function whose every invocation runs a loop, with a gateway that stays."""
+
+    async def call(gateway: AsyncGateway, number: int) -> str:
+        answers = [await gateway.request("POST", f"https://a.example.com/{number}") for _ in "ab"]
+        return answers[-1].text
+
+    with RawServer(echo) as server:
+        gateway = AsyncGateway(MACHINE, endpoint_url=server.url)
+        for number in range(3):
+            with asyncio.Runner(loop_factory=loop_factory) as runner:
+                assert runner.run(call(gateway, number)) == str(number)
+        asyncio.run(gateway.close())
+        gc.collect()
+    assert (len(server.requests), server.connections) == (6, 3)
+    assert not _wire(gateway)._idles
+
+
+def test_event_loops_of_several_threads_may_share_a_gateway() -> None:
+    async def call(gateway: AsyncGateway, number: int) -> list[str]:
+        calls = [gateway.request("POST", f"https://a.example.com/{number}") for _ in range(20)]
+        return [found.text for found in await asyncio.gather(*calls)]
+
+    async def close(gateway: AsyncGateway) -> None:
+        await gateway.close()
+
+    with RawServer(echo) as server:
+        gateway = AsyncGateway(MACHINE, endpoint_url=server.url)
+
+        def work(number: int) -> list[str]:
+            with asyncio.Runner() as runner:
+                found = runner.run(call(gateway, number))
+                for connection in _wire(gateway)._idles.pop(runner.get_loop()):
+                    connection.drop()
+                runner.run(asyncio.sleep(0))
+            return found
+
+        with ThreadPoolExecutor(4) as pool:
+            for number, found in enumerate(pool.map(work, range(12))):
+                assert found == [str(number)] * 20
 
 
 # --- Proxies --------------------------------------------------------------------------------------

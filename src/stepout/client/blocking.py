@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import os
 import ssl
 import time
 from contextvars import ContextVar
@@ -178,24 +179,38 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
 
 
 class Wire:
-    """Connections to the endpoint, kept open between calls; safe to share among threads."""
+    """Connections to the endpoint, kept open between calls; safe to share among threads.
+
+    A process that was forked has its own: on a connection of two, one would get the other's answer.
+    """
 
     def __init__(self, endpoint: Endpoint, size: int) -> None:
         """To an endpoint; `size` are the bytes that an answer may have."""
         self._url = endpoint.url
         self._size = size
+        self._tls = endpoint.tls()
+        self._proxy = endpoint.proxy
+        self._pool, self._process = self._new_pool(), os.getpid()
+
+    def _new_pool(self) -> urllib3.PoolManager:
+        proxy = self._proxy
         options: dict[str, Any] = {
             "maxsize": CONNECTIONS,
             "retries": False,
-            "ssl_context": endpoint.tls(),
+            "ssl_context": self._tls,
         }
-        proxy = endpoint.proxy
-        self._pool: urllib3.PoolManager = (
+        pool: urllib3.PoolManager = (
             urllib3.PoolManager(**options)
             if proxy is None
             else urllib3.ProxyManager(proxy.url, proxy_headers=dict(proxy.headers), **options)
         )
-        self._pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+        pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
+        return pool
+
+    def _own_pool(self) -> urllib3.PoolManager:
+        if self._process != os.getpid():
+            self._pool, self._process = self._new_pool(), os.getpid()
+        return self._pool
 
     def send(self, request: Send, timeout: Timeout) -> Answer:
         """Send a request once; raises `WireError`."""
@@ -204,7 +219,7 @@ class Wire:
         }
         _BOUNDS.set(_Bounds(timeout.read, self._size))
         try:
-            response = self._pool.request(
+            response = self._own_pool().request(
                 "POST",
                 self._url,
                 body=request.body,

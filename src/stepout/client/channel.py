@@ -21,7 +21,10 @@ LINGER_SECONDS: Final = 2.0
 bytes resets it, and the client might lose the answer (RFC 9112, 9.6)."""
 
 CLOSE_SECONDS: Final = 2.0
-"""For the client to take what is left, and for TLS's farewell."""
+"""For TLS's farewell, when the system has all that was written."""
+
+FLUSH_PAUSE: Final = 0.01
+"""Seconds between two looks whether it has. What waits below TLS tells nobody when it is gone."""
 
 
 class Channel(asyncio.Protocol):
@@ -38,15 +41,16 @@ class Channel(asyncio.Protocol):
         self._is_closing = False
         self._is_held = False
         self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport
+        self._below: asyncio.Transport
+        """The socket's own, where the other is TLS's."""
         self.task: asyncio.Task[None]
 
     # --- What asyncio calls ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         loop = asyncio.get_running_loop()
-        self._transport = cast("asyncio.Transport", transport)
+        self._transport = self._below = cast("asyncio.Transport", transport)
         self._lost: asyncio.Future[None] = loop.create_future()
         self.task = loop.create_task(self._serve(self))
 
@@ -63,19 +67,11 @@ class Channel(asyncio.Protocol):
         # A plain connection may be answered after its client has said all; one in TLS may not.
         return not self._is_tls
 
-    def pause_writing(self) -> None:
-        self._writer = asyncio.get_running_loop().create_future()
-
-    def resume_writing(self) -> None:
-        _wake(self._writer)
-        self._writer = None
-
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
         self._is_ended = True
         _wake(self._lost)
         _wake(self._reader)
-        self.resume_writing()
         if not self._is_closing:
             self.task.cancel()
 
@@ -101,11 +97,22 @@ class Channel(asyncio.Protocol):
         return data
 
     async def write(self, data: bytes, seconds: float) -> None:
-        """Send; raises `TimeoutError` where the client does not take it."""
+        """Send, until the system has all of it; raises `TimeoutError` where it does not take it.
+
+        What a transport still held would be lost with it when the connection is closed, and the
+        client may be slow.
+        """
         self._transport.write(data)
-        if self._writer is not None:
+        await asyncio.sleep(0)  # uvloop writes when it comes round
+        if self._is_writing:
             async with asyncio.timeout(seconds):
-                await self._writer
+                while self._is_writing:  # noqa: ASYNC110 — there is nothing else to wait for
+                    await asyncio.sleep(FLUSH_PAUSE)
+
+    @property
+    def _is_writing(self) -> bool:
+        transports = (self._transport, self._below)
+        return any(transport.get_write_buffer_size() for transport in transports)
 
     async def start_tls(self, last: bytes, context: ssl.SSLContext, seconds: float) -> None:
         """Send `last` in plain and go on in TLS; raises `OSError` where that fails.
@@ -137,7 +144,7 @@ class Channel(asyncio.Protocol):
             pass
 
     async def close(self) -> None:
-        """Let the client take what is left, then close."""
+        """Say farewell and close."""
         self._is_closing = True
         self._transport.close()
         try:

@@ -271,7 +271,10 @@ class Gateway(_Base):
 
 
 class AsyncGateway(_Base):
-    """Calls APIs through a state machine, on one event loop. Needs h11 (`stepout[async]`)."""
+    """Calls APIs through a state machine, on asyncio. Needs h11 (`stepout[async]`).
+
+    Event loops may share it: each has connections of its own.
+    """
 
     def __init__(self, state_machine_arn: str, **options: Any) -> None:
         try:

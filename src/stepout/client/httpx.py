@@ -3,7 +3,7 @@
     client = httpx.Client(mounts={"https://api.example.com": Transport()})
     client.get("https://api.example.com/v1/items").json()
 
-Needs httpx (`stepout[httpx]`). An `AsyncTransport` runs on asyncio and belongs to one event loop.
+Needs httpx (`stepout[httpx]`). An `AsyncTransport` runs on asyncio.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,7 +44,15 @@ class _Connection:
 
     def drop(self) -> None:
         """Close at once: nobody waits for TLS's farewell."""
-        self.writer.transport.abort()
+        with suppress(RuntimeError):  # of a loop that is closed, and takes nothing with it
+            self.writer.transport.abort()
+
+
+def _in_its_loop(loop: asyncio.AbstractEventLoop, do: Callable[[], None]) -> None:
+    if loop.is_closed() or asyncio.get_running_loop() is loop:
+        do()
+    else:
+        loop.call_soon_threadsafe(do)
 
 
 def _has_come(reader: asyncio.StreamReader) -> bool:
@@ -57,7 +67,11 @@ def _has_come(reader: asyncio.StreamReader) -> bool:
 
 
 class Wire:
-    """Connections to the endpoint, kept open between calls; belongs to one event loop."""
+    """Connections to the endpoint, kept open between calls, each for the event loop that made it.
+
+    A program may run a loop for each piece of its work (`asyncio.run`), and on a connection of
+    another loop a request would go out whose answer nobody gets.
+    """
 
     def __init__(self, endpoint: Endpoint, size: int) -> None:
         """To an endpoint; `size` are the bytes that an answer may have. Raises `SettingsError`."""
@@ -69,7 +83,7 @@ class Wire:
         self._endpoint = endpoint
         self._size = size
         self._tls = endpoint.tls()
-        self._idle: deque[_Connection] = deque()
+        self._idles: dict[asyncio.AbstractEventLoop, deque[_Connection]] = {}
 
     async def send(self, request: Send, limits: Timeout) -> Answer:
         """Send a request once; raises `WireError`. Cancelling drops the connection."""
@@ -91,13 +105,27 @@ class Wire:
 
     def close(self) -> None:
         """Drop what is kept open."""
-        while self._idle:
-            self._idle.pop().drop()
+        while self._idles:
+            loop, idle = self._idles.popitem()
+            for connection in idle:
+                _in_its_loop(loop, connection.drop)
+
+    @property
+    def _idle(self) -> deque[_Connection]:
+        """Those of the running loop; those of loops that are closed are dropped."""
+        running = asyncio.get_running_loop()
+        if running not in self._idles:
+            for loop in [loop for loop in list(self._idles) if loop.is_closed()]:
+                for connection in self._idles.pop(loop):
+                    connection.drop()
+            self._idles[running] = deque()
+        return self._idles[running]
 
     def _take(self) -> _Connection | None:
         """The connection that was used last, if it is still open."""
-        while self._idle:
-            connection = self._idle.pop()
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
             if connection.is_usable:
                 return connection
             connection.drop()
@@ -110,9 +138,10 @@ class Wire:
             connection.drop()
             return
         connection.http.start_next_cycle()
-        self._idle.append(connection)
-        if len(self._idle) > IDLE:
-            self._idle.popleft().drop()
+        idle = self._idle
+        idle.append(connection)
+        if len(idle) > IDLE:
+            idle.popleft().drop()
 
     async def _connect(self, seconds: float) -> _Connection:
         endpoint = self._endpoint
