@@ -80,6 +80,19 @@ async def test_an_address_in_the_url_goes_through_the_proxy_too(server: TlsServe
         await client.close()
 
 
+@pytest.mark.skipif(not socket.has_ipv6, reason="There is no IPv6 here.")
+async def test_an_ipv6_address_is_asked_for_in_brackets() -> None:
+    async with (
+        TlsServer(("api.example.com",), "::1").running() as server,
+        ConnectProxy().running() as proxy,
+    ):
+        policy = Policy((network("::1/128"),))
+        client = through(proxy, server, policy=policy, resolver=FakeResolver("::1"))
+        await get(client, f"https://api.example.com:{server.port}/")
+        assert [target for target, _ in proxy.asked] == [f"[::1]:{server.port}"]
+        await client.close()
+
+
 @pytest.mark.parametrize(
     ("url", "answers", "reason"),
     [
@@ -103,8 +116,8 @@ async def test_what_is_refused_does_not_reach_the_proxy(
 async def test_what_the_proxy_is_told_is_judged_whichever_way_it_came() -> None:
     async with ConnectProxy().running() as proxy:
         reach = Policy().judge(Request("GET", "https://8.8.8.8/")).reach
-        network = Network(trust(), FakeResolver(), {}, Proxy("127.0.0.1", proxy.port))
-        pool = Pool(reach, network)
+        shared = Network(trust(), FakeResolver(), {}, Proxy("127.0.0.1", proxy.port))
+        pool = Pool(reach, shared)
         exchange = Exchange(Decision(allowed=True, reason="forged", method="GET"))
         url = "https://10.0.0.1/"
         with pytest.raises(EgressRefused, match="address-private"):

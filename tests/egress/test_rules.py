@@ -91,6 +91,10 @@ def test_an_empty_file_denies_everything() -> None:
         ),
         ("defualt = 1", ["defualt: there is no such key; did you mean 'default'?"]),
         ("[[rule]]\n", ["rule: there is no such key; did you mean '[[allow]]' or '[[deny]]'?"]),
+        (
+            '"a\\nb" = 1',
+            ["'a\\nb': there is no such key; there are: default, mode, upstreams, allow, deny."],
+        ),
         ("[allow]\n", ["allow: expected tables [[allow]], found {}."]),
         ("deny = [1]\n", ["deny: expected tables [[deny]], found [1]."]),
         (

@@ -170,7 +170,8 @@ class _Reading:
             if key not in known:
                 near = _ELSEWHERE.get(key) or next(iter(get_close_matches(key, known, 1)), None)
                 hint = f"did you mean '{near}'?" if near else f"there are: {', '.join(known)}."
-                self.problems.append(f"{place}{key}: there is no such key; {hint}")
+                shown = key if key.isidentifier() else _shown(key)
+                self.problems.append(f"{place}{shown}: there is no such key; {hint}")
 
     def _members(
         self, place: str, table: Mapping[str, Raw], readers: Mapping[str, Read]
