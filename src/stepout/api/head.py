@@ -20,7 +20,7 @@ from stepout.api import faults
 from stepout.api.limits import Limits
 from stepout.errors import ServiceError
 
-__all__ = ["SINGLE", "Field", "Request", "malformed", "read", "refusal"]
+__all__ = ["TRAILERLESS", "Field", "Request", "malformed", "read", "refusal"]
 
 Field = tuple[bytes, bytes]
 """Name in lower case, value without blanks around it."""
@@ -83,7 +83,11 @@ SINGLE: Final = frozenset(
     }
 )
 """Fields that decide where a request ends, goes and whose it is: a second one could be meant for
-somebody else's eyes, and none may come behind the body."""
+somebody else's eyes."""
+
+TRAILERLESS: Final = SINGLE - {b"content-type"}
+"""Those that may not come behind the body (RFC 9110, 6.5.1): whoever joins them to the head is told
+another request. We drop trailers, and so may they that only describe the body."""
 
 VERSIONS: Final = frozenset({"1.0", "1.1"})
 

@@ -22,7 +22,7 @@ from typing import Final
 import httptools
 
 from stepout.api import faults
-from stepout.api.head import SINGLE, Field, Request, malformed, read, refusal
+from stepout.api.head import TRAILERLESS, Field, Request, malformed, read, refusal
 from stepout.api.limits import Limits
 
 __all__ = ["BODY", "HEAD", "IDLE", "WHOLE", "Incoming"]
@@ -181,8 +181,7 @@ class Incoming:
             raise faults.too_large(self._limits.body)
         if self._taken > self._limits.head + _CHUNK_COST * len(self._body):
             raise malformed("The body's chunks hold more framing than content.")
-        if self._is_ended and any(name in SINGLE for name, _ in self._fields):
-            # RFC 9110, 6.5.1: whoever joins them to the head is told another request.
+        if self._is_ended and any(name in TRAILERLESS for name, _ in self._fields):
             raise malformed("The trailer has a field that may only be in the head.")
 
     # --- The parser -------------------------------------------------------------------------------
