@@ -87,43 +87,40 @@ class Answer:
         return head + self._framed(body, is_last)
 
     def _head(self, whole: int | None, date: bytes) -> bytes:
-        parts, lines = [_STATUS[self._status], date], 3
-        for name, value in self._fields:
-            lines += 1
-            parts += (name, b": ", value, b"\r\n")
-            if name == b"content-length":
-                self._owed = int(value)
-            elif name == b"connection" and value == b"close":
-                self.closes = True
-        lines += self._delimit(whole, parts)
-        if self.closes:
-            parts.append(_CLOSE)
-        elif self._version == "1.0":
-            parts.append(_KEEP)
-        else:
-            lines -= 1
-        parts.append(b"\r\n")
-        head = b"".join(parts)
-        if head.count(b"\n") != lines + 1:
+        fields = [b"%b: %b\r\n" % field for field in self._fields if self._keeps(*field)]
+        block = b"".join(fields)
+        if block.count(b"\n") != len(fields):
             raise RuntimeError("The app sent a header field with a line break in it.")
-        return head
+        end = self._end(whole)
+        if self.closes:
+            end += _CLOSE
+        elif self._version == "1.0":
+            end += _KEEP
+        return b"%b%b%b%b\r\n" % (_STATUS[self._status], date, block, end)
 
-    def _delimit(self, whole: int | None, parts: list[bytes]) -> int:
-        """Say how the body ends; answers how many lines that takes."""
+    def _keeps(self, name: bytes, value: bytes) -> bool:
+        """Look at a field of the app's; answers whether it is written as it is."""
+        if name == b"content-length":
+            self._owed = int(value)
+        elif name == b"connection":
+            self.closes = self.closes or value.lower() == b"close"
+            return False
+        return True
+
+    def _end(self, whole: int | None) -> bytes:
+        """The field that says how the body ends, where the app has not given it."""
         if self._is_head or self._status in _BODILESS:
             self._is_head, self._owed = True, None
         elif self._owed is not None:
-            return 0
+            pass
         elif whole is not None:
-            parts.append(b"content-length: %d\r\n" % whole)
-            return 1
+            return b"content-length: %d\r\n" % whole
         elif self._version == "1.1":
             self._is_chunked = True
-            parts.append(b"transfer-encoding: chunked\r\n")
-            return 1
+            return b"transfer-encoding: chunked\r\n"
         else:
             self.closes = True
-        return 0
+        return b""
 
     def _framed(self, body: bytes, is_last: bool) -> bytes:  # noqa: FBT001 — as ASGI has it
         if self._is_head:

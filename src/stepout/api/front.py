@@ -57,6 +57,7 @@ class Front:
     async def stop(self) -> None:
         """Close the listeners, let answers that are being made go out, then close connections."""
         await _cancel([*self._work, *self._opening])
+        self._work = []
         for listener in self._sockets:
             listener.close()
         connections, tasks = self._shared.connections, self._shared.tasks
@@ -68,8 +69,9 @@ class Front:
                 await asyncio.gather(*tasks)
         for connection in list(connections):
             connection.abort()
-        await _cancel(list(tasks))
         await self._until_left()
+        # A connection that is lost leaves the request it was serving here.
+        await _cancel(list(tasks))
 
     async def _until_left(self) -> None:
         """Wait until the last connection is lost."""
@@ -80,14 +82,16 @@ class Front:
     # --- Once a second ----------------------------------------------------------------------------
 
     async def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self._limits.tick_seconds)
             self._renew_date()
-            now = loop.time()
-            for connection in list(self._shared.connections):
-                if connection.deadline < now:
-                    connection.expire()
+            self._expire()
+
+    def _expire(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for connection in list(self._shared.connections):
+            if connection.deadline < now:
+                connection.expire()
 
     def _renew_date(self) -> None:
         self._shared.date = f"date: {formatdate(usegmt=True)}\r\n".encode()

@@ -114,6 +114,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_answer",
+        "_at",
         "_body_until",
         "_client",
         "_drained",
@@ -159,6 +160,8 @@ class Connection(asyncio.Protocol):
         self._answer: Answer | None = None
         self._task: asyncio.Task[None] | None = None
         self._held = b""
+        """Bytes that came during a request, of which those from `_at` on are not read."""
+        self._at = 0
         self._body_until = inf
         self._gone: asyncio.Future[None] | None = None
         """Someone waits for the client's departure."""
@@ -180,9 +183,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.state in _READING:
-            self._read(data)
+            self._read(data, 0)
         elif self.state is SERVING:
-            self._hold(data)
+            self._hold(self._held[self._at :] + data, 0)
 
     def eof_received(self) -> bool:
         # The transport closes itself: half of a connection is of no use here.
@@ -260,24 +263,24 @@ class Connection(asyncio.Protocol):
 
     # --- Reading ----------------------------------------------------------------------------------
 
-    def _read(self, data: bytes) -> None:
+    def _read(self, data: bytes, start: int) -> None:
         try:
-            end = self._incoming.feed(data)
+            end = self._incoming.feed(data, start)
         except ServiceError as error:
             self._refuse(error)
             return
         phase = self._incoming.phase
         if phase is incoming.WHOLE:
             if end < len(data):
-                self._hold(data[end:])
+                self._hold(data, end)
             self._begin_serving()
         elif phase is BODY:
             self._await_body()
         elif self.state is IDLE:
             self._move(HEAD)
 
-    def _hold(self, data: bytes) -> None:
-        self._held += data
+    def _hold(self, data: bytes, start: int) -> None:
+        self._held, self._at = data, start
         self._transport.pause_reading()
 
     def _await_body(self) -> None:
@@ -365,7 +368,7 @@ class Connection(asyncio.Protocol):
         self._move(IDLE)
         if self._held:
             held, self._held = self._held, b""
-            self._read(held)
+            self._read(held, self._at)
             if not self._held and not self._transport.is_closing():
                 self._transport.resume_reading()
 

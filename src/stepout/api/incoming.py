@@ -91,9 +91,12 @@ class Incoming:
         """Let go of the parser, which holds this object."""
         del self._parser
 
-    def feed(self, data: bytes) -> int:
-        """Take bytes up to the end of one request, and tell how many; raises `ServiceError`."""
-        start, size = 0, len(data)
+    def feed(self, data: bytes, start: int = 0) -> int:
+        """Take bytes from `start` to the end of one request; answers where that is.
+
+        Raises `ServiceError` on what cannot be let in.
+        """
+        size = len(data)
         while start < size and self.phase is not WHOLE:
             end = self._boundary(data, start)
             piece = data[start:end]
