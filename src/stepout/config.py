@@ -19,6 +19,7 @@ from stepout.errors import SettingsError
 from stepout.secret import Secret
 
 __all__ = [
+    "CONNECTIONS",
     "FILE",
     "PAYLOAD_LIMIT",
     "READ_SECONDS",
@@ -39,6 +40,9 @@ PAYLOAD_LIMIT: Final = 262_144
 """Bytes of an execution's input or output (AWS service quotas)."""
 
 READ_SECONDS: Final = 305.0
+
+CONNECTIONS: Final = 10_000
+"""Connections of a server: twice the executions that run at one time, which hold one each."""
 
 _LISTS: Final = re.compile(r"[,\s]+")
 
@@ -100,6 +104,12 @@ class ServerSettings:
 
     payload_limit: int = PAYLOAD_LIMIT
     """Extension: bytes of an input or output; AWS has 262,144."""
+
+    max_connections: int = CONNECTIONS
+    """Connections at one time. Beyond that, idle ones are closed, then new ones answered 503."""
+
+    max_connections_per_address: int | None = None
+    """The same for the connections of one address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,6 +347,8 @@ _READ: Final[Mapping[str, Read]] = {
     "upstreams": _path,
     "error_bodies": _boolean,
     "payload_limit": _number(PAYLOAD_LIMIT, 16_777_216),
+    "max_connections": _number(1, 1_000_000),
+    "max_connections_per_address": _number(1, 1_000_000),
     "timeout": _time_out,
     "retries": _number(0, 10),
 }

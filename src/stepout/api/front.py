@@ -56,7 +56,9 @@ class Front:
 
     async def stop(self) -> None:
         """Close the listeners, let answers that are being made go out, then close connections."""
-        await _cancel([*self._work, *self._opening])
+        await _cancel(self._work)
+        # By now each of these has made its first step: cancelled before, it would not know it.
+        await _cancel(list(self._opening))
         self._work = []
         for listener in self._sockets:
             listener.close()

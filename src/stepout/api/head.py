@@ -144,6 +144,8 @@ def _split(method: str, target: bytes) -> tuple[bytes, bytes, bytes | None]:
     """Path, query and authority of a target, in the forms of RFC 9112, 3.2."""
     if method == "CONNECT":
         raise refusal(405, "This server is not a proxy: it does not serve CONNECT.")
+    if not target.isascii():
+        raise malformed("The request's target has other characters than ASCII's.")
     # A fragment has no business here; parsers of others drop it, and so does this one.
     target = target.partition(b"#")[0] if b"#" in target else target
     if target.startswith(b"/"):

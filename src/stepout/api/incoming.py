@@ -46,6 +46,7 @@ class Incoming:
     """The request that is being read."""
 
     __slots__ = (
+        "__weakref__",
         "_body",
         "_fields",
         "_is_ended",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from stepout.config import CONNECTIONS
+
 __all__ = ["OVERFLOW", "Limits"]
 
 OVERFLOW: Final = 64
@@ -25,8 +27,8 @@ class Limits:
     body: int = 1_048_576
     """A body (AWS service quotas: 1 MB per API request)."""
 
-    connections: int = 10_000
-    """Connections in all: twice the executions that run at one time, each of which holds one."""
+    connections: int = CONNECTIONS
+    """Connections in all."""
 
     per_address: int | None = None
     """Connections of one address. None by default: a subnet may come through one address."""

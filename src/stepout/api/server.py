@@ -16,6 +16,7 @@ from stepout.api.app import MAX_BODY, App, Health
 from stepout.api.auth import Auth
 from stepout.api.caller import Caller
 from stepout.api.front import Front, listen
+from stepout.api.limits import Limits
 from stepout.api.metrics import Metrics
 from stepout.api.provision import provision
 from stepout.api.services import Services
@@ -150,21 +151,27 @@ class Server:
             settings.account,
             is_open=is_loopback(settings.host),
         )
+        # A JSON text inside JSON doubles in the worst case that is usual.
+        max_body = max(MAX_BODY, 2 * settings.payload_limit)
         app = App(
             services,
             auth,
             models,
             Metrics(lambda: self._express.in_flight),
             self._health,
-            # A JSON text inside JSON doubles in the worst case that is usual.
-            max_body=max(MAX_BODY, 2 * settings.payload_limit),
+            max_body=max_body,
         )
         tls = _tls(settings)
         listener = listen(settings.host, settings.port)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         scheme = "http" if tls is None else "https"
         self.url = f"{scheme}://{host}:{listener.getsockname()[1]}"
-        front = Front(app, tls)
+        limits = Limits(
+            body=max_body,
+            connections=settings.max_connections,
+            per_address=settings.max_connections_per_address,
+        )
+        front = Front(app, tls, limits)
         self._resources.push_async_callback(front.stop)
         await front.start([listener, *self._sockets])
 

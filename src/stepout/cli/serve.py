@@ -60,6 +60,10 @@ __all__ = ["command"]
     help="Extension: keep what APIs answer with other statuses than 2xx.",
 )
 @click.option("--payload-limit", metavar="BYTES", help="Extension: larger inputs and outputs.")
+@click.option("--max-connections", metavar="NUMBER", help="Connections at one time [10000].")
+@click.option(
+    "--max-connections-per-address", metavar="NUMBER", help="The same, of one address [no bound]."
+)
 @click.option("--drain-seconds", metavar="SECONDS", help="How long a shutdown may wait [30].")
 @click.option(
     "--config",
