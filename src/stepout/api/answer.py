@@ -87,9 +87,16 @@ class Answer:
         return head + self._framed(body, is_last)
 
     def _head(self, whole: int | None, date: bytes) -> bytes:
-        fields = [b"%b: %b\r\n" % field for field in self._fields if self._keeps(*field)]
-        block = b"".join(fields)
-        if block.count(b"\n") != len(fields):
+        parts: list[bytes] = []
+        for name, value in self._fields:
+            if name == b"content-length":
+                self._owed = int(value)
+            elif name == b"connection":
+                self.closes = self.closes or value.lower() == b"close"
+                continue
+            parts += (name, b": ", value, b"\r\n")
+        block = b"".join(parts)
+        if block.count(b"\n") * 4 != len(parts):
             raise RuntimeError("The app sent a header field with a line break in it.")
         end = self._end(whole)
         if self.closes:
@@ -97,15 +104,6 @@ class Answer:
         elif self._version == "1.0":
             end += _KEEP
         return b"%b%b%b%b\r\n" % (_STATUS[self._status], date, block, end)
-
-    def _keeps(self, name: bytes, value: bytes) -> bool:
-        """Look at a field of the app's; answers whether it is written as it is."""
-        if name == b"content-length":
-            self._owed = int(value)
-        elif name == b"connection":
-            self.closes = self.closes or value.lower() == b"close"
-            return False
-        return True
 
     def _end(self, whole: int | None) -> bytes:
         """The field that says how the body ends, where the app has not given it."""

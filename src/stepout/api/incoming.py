@@ -1,18 +1,18 @@
 """Requests out of bytes, one at a time and no byte further: a plain object without I/O.
 
 The parser is llhttp, by way of httptools, which tells what a message holds but not where it ends,
-and would go on with the next one. So it gets each message in pieces that cannot hold the end of
-one and the beginning of another: a head and a chunked body only ever end with an empty line
-(CRLF CRLF), any other body when its length is used up. Nothing is therefore parsed ahead of the
-request that is being served, whatever a client sends, and where a body ends is known twice: by our
-count and by the parser's. If they differed, the request would be refused.
+and would go on with the next one. So it gets a message in pieces that cannot hold the end of one
+and the beginning of another: a head, and a chunked body, only ever end with an empty line (CRLF
+CRLF). Nothing is therefore parsed ahead of the request that is being served, whatever a client
+sends. A body whose length is known needs no parser, only counting. Each request has a parser of
+its own, so that nothing is carried over from one to the next.
 
     IDLE ──any byte──▶ HEAD ──empty line──▶ BODY ──its end──▶ WHOLE ──take()──▶ IDLE
                          └───────── there is no body ──────────▲
 
 For llhttp a request with `Upgrade` has no body: what follows would be another protocol. Here no
-protocol follows, so the body is read by its length, past the parser; left to llhttp, it would be
-read as the next request.
+protocol follows, and the body is counted like any other; left to llhttp, it would be read as the
+next request.
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ class Incoming:
         "_body",
         "_fields",
         "_is_ended",
-        "_is_past",
         "_left",
         "_limits",
         "_parser",
@@ -58,29 +57,27 @@ class Incoming:
         "_tail",
         "_taken",
         "_target",
-        "_upgrades",
         "phase",
         "request",
     )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._parser = httptools.HttpRequestParser(self)
         self._clear()
 
     def _clear(self) -> None:
         self.phase = IDLE
         self.request: Request | None = None
         """Known from the end of the head on."""
+        self._parser = httptools.HttpRequestParser(self)
         self._body = bytearray()
         self._fields: list[Field] = []
         """Of the head; behind it, the trailer's."""
         self._target = b""
-        self._start: tuple[str, str, bool] | None = None
-        """Method, version and whether the connection goes on."""
-        self._upgrades = self._is_ended = False
-        self._is_past = False
-        """Whether the body goes past the parser."""
+        self._start: tuple[str, str, bool, bool] | None = None
+        """Method, version, whether the connection goes on, and whether with another protocol."""
+        self._is_ended = False
+        """Whether the parser has seen the end."""
         self._taken = 0
         """Bytes of the head, then of a chunked body with its framing."""
         self._left: int | None = None
@@ -99,10 +96,13 @@ class Incoming:
         """
         size = len(data)
         while start < size and self.phase is not WHOLE:
+            if self._left is not None:
+                start = self._take_counted(data, start)
+                continue
             end = self._boundary(data, start)
             piece = data[start:end]
             if self.phase is BODY:
-                self._take_body(piece)
+                self._take_chunks(piece)
             else:
                 self._take_head(piece)
             start = end
@@ -121,8 +121,6 @@ class Incoming:
 
     def _boundary(self, data: bytes, start: int) -> int:
         """Where a piece ends: no message goes on behind it and ends there, too."""
-        if self._left is not None:
-            return min(len(data), start + self._left)
         if self._tail:
             at = (self._tail + data[start : start + 3]).find(_END)
             if at >= 0:
@@ -147,46 +145,38 @@ class Incoming:
         if self._start is not None:
             self._begin_body(*self._start)
 
-    def _begin_body(self, method: str, version: str, keeps_alive: bool) -> None:  # noqa: FBT001 — as the parser tells
+    def _begin_body(self, method: str, version: str, keeps_alive: bool, upgrades: bool) -> None:  # noqa: FBT001 — as the parser tells
         fields, self._fields = self._fields, []
         self.request = request = read(method, self._target, version, fields, self._limits)
         request.keeps_alive = keeps_alive
         self._left, self._taken = request.length, 0
-        self._is_past = self._upgrades
-        if self._is_past and request.length is None:
+        if self._left is None and upgrades:
             raise malformed("Expected a request with Upgrade to tell the length of its body.")
-        self._compare(request.length == 0)
-        self.phase = WHOLE if self._is_ended else BODY
+        self.phase = BODY if self._left != 0 else WHOLE
 
-    def _take_body(self, piece: bytes) -> None:
-        if self._is_past:
-            self._body += piece
-        else:
-            self._parse(piece)
-        if self._left is None:
-            self._weigh(len(piece))
-        else:
-            self._left -= len(piece)
-            self._compare(self._left == 0)
-        if self._is_ended:
+    def _take_counted(self, data: bytes, start: int) -> int:
+        """Take of a body whose length is known; answers where that ends."""
+        left = self._left or 0
+        piece = data[start : start + left]
+        self._body += piece
+        self._left = left - len(piece)
+        if self._left == 0:
             self.phase = WHOLE
+        return start + len(piece)
 
-    def _compare(self, is_ended: bool) -> None:  # noqa: FBT001 — what our count says
-        """Hold the parser's end of the body against ours."""
-        if self._is_past:
-            self._is_ended = is_ended
-        elif self._is_ended != is_ended:
-            raise malformed("Where the request ends can be read in two ways.")
-
-    def _weigh(self, size: int) -> None:
-        """Bound a chunked body, its framing and its trailer, and look at the trailer."""
-        self._taken += size
+    def _take_chunks(self, piece: bytes) -> None:
+        """Take of a chunked body; bounds it, its framing and its trailer."""
+        self._parse(piece)
+        self._taken += len(piece)
         if len(self._body) > self._limits.body:
             raise faults.too_large(self._limits.body)
         if self._taken > self._limits.head + _CHUNK_COST * len(self._body):
             raise malformed("The body's chunks hold more framing than content.")
-        if self._is_ended and any(name in TRAILERLESS for name, _ in self._fields):
+        if not self._is_ended:
+            return
+        if any(name in TRAILERLESS for name, _ in self._fields):
             raise malformed("The trailer has a field that may only be in the head.")
+        self.phase = WHOLE
 
     # --- The parser -------------------------------------------------------------------------------
 
@@ -210,8 +200,8 @@ class Incoming:
             parser.get_method().decode("ascii"),
             parser.get_http_version(),
             parser.should_keep_alive(),
+            parser.should_upgrade(),
         )
-        self._upgrades = parser.should_upgrade()
 
     def on_body(self, part: bytes) -> None:
         self._body += part
