@@ -63,12 +63,18 @@ class Desk:
         if path == "/silent":
             return
         fields = [(b"content-length", b"%d" % self.size)]
+        if path == "/injected":
+            fields.append((b"x", b"y\r\nz: a"))
         await send({"type": "http.response.start", "status": 200, "headers": fields})
+        if path == "/begun":
+            raise RuntimeError("broken before a byte is out")
         if path == "/half":
             await send({"type": "http.response.body", "body": b"a", "more_body": True})
             raise RuntimeError("broken in the middle")
         await send({"type": "http.response.body", "body": b"a" * self.size})
         assert (await receive())["type"] == "http.disconnect"
+        if path == "/late":
+            raise RuntimeError("broken behind the answer")
         self.ends.append("answered")
 
 

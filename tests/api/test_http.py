@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 from tests.api.fronts import PATIENT, Door, close, error_of, get, opened, post, until
 
-from stepout.api.http import CLOSING, IDLE, LINGERING, MOVES, Connection, Shared
+from stepout.api.http import Connection, Shared
 from stepout.api.limits import Limits
+from stepout.api.states import CLOSING, IDLE, LINGERING, MOVES
 
 SOON = 0.02
 
@@ -231,7 +232,7 @@ async def test_an_answer_to_a_client_that_is_gone_is_dropped() -> None:
         await until(lambda: door.desk.ends == ["answered"])
 
 
-@pytest.mark.parametrize("path", ["/broken", "/silent"])
+@pytest.mark.parametrize("path", ["/broken", "/silent", "/begun", "/injected"])
 async def test_a_bug_of_the_app_is_told_and_logged_once(
     path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -240,6 +241,12 @@ async def test_a_bug_of_the_app_is_told_and_logged_once(
         errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
         assert len(errors) == 1
         assert (await door.ask(get("/", b"Connection: close\r\n"))).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_bug_behind_an_answer_does_not_harm_it(caplog: pytest.LogCaptureFixture) -> None:
+    async with opened() as door:
+        assert (await door.ask(get("/late"))).endswith(b"\r\n\r\naa")
+        assert "broken behind" in caplog.text
 
 
 async def test_half_an_answer_is_cut_off_and_does_not_look_whole() -> None:

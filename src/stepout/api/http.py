@@ -14,12 +14,7 @@ it may all cost `limits`'; here they meet the event loop. The rules:
 - A refusal is written, and then what still arrives is thrown away for a while: a connection that
   is closed with unread bytes is reset, and the client would see that in place of the refusal.
 
-States and moves (the tables below are what the code goes by):
-
-    OPENING ─▶ IDLE ─▶ HEAD ─▶ BODY ─▶ SERVING ─▶ IDLE …      from each: ─▶ LINGERING ─▶ CLOSING
-
-Reading and writing have a state each in many servers. They need not here: an answer is written
-only while SERVING, or once, before LINGERING.
+The states, where they may lead and how long they may last are in `states`.
 """
 
 from __future__ import annotations
@@ -31,11 +26,23 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Final, TypeAlias, cast
 
-from stepout.api import faults, incoming
-from stepout.api.answer import BEFORE, CONTINUE, ENDED, Answer, error_answer
+from stepout.api import faults
+from stepout.api.answer import CONTINUE, ENDED, SENDING, Answer, error_answer
 from stepout.api.head import Request, refusal
-from stepout.api.incoming import Incoming
+from stepout.api.incoming import WHOLE, Incoming
 from stepout.api.limits import Limits
+from stepout.api.states import (
+    BODY,
+    CLOSING,
+    HEAD,
+    IDLE,
+    LINGERING,
+    MOVES,
+    OPENING,
+    READING,
+    SERVING,
+    patience,
+)
 from stepout.errors import ServiceError
 
 __all__ = ["TOO_MANY", "AsgiApp", "Connection", "Shared"]
@@ -47,47 +54,11 @@ _log = logging.getLogger("stepout.front")
 
 TOO_MANY: Final = refusal(503, "The server has as many connections as it may; try again.")
 
-OPENING: Final = "opening"
-IDLE: Final = incoming.IDLE
-HEAD: Final = incoming.HEAD
-BODY: Final = incoming.BODY
-SERVING: Final = "serving"
-LINGERING: Final = "lingering"
-CLOSING: Final = "closing"
-
-MOVES: Final = {
-    OPENING: {IDLE, LINGERING, CLOSING},
-    IDLE: {HEAD, BODY, SERVING, LINGERING, CLOSING},
-    HEAD: {BODY, SERVING, LINGERING, CLOSING},
-    BODY: {SERVING, LINGERING, CLOSING},
-    SERVING: {IDLE, LINGERING, CLOSING},
-    LINGERING: {CLOSING},
-    CLOSING: {CLOSING},
-}
-"""State → where it may lead. One read may bring a head, a body and their ends."""
-
-_READING: Final = frozenset({IDLE, HEAD, BODY})
-
 _LATE: Final = {
     HEAD: refusal(408, "The head of the request did not come in time."),
     BODY: refusal(408, "The body of the request did not come in time."),
 }
 """State → what a client is told whose time is over; the others are closed without a word."""
-
-
-def _patience(limits: Limits) -> dict[str, float]:
-    """State → seconds in which it must be left."""
-    return {
-        # asyncio watches the handshake.
-        OPENING: inf,
-        IDLE: limits.idle_seconds,
-        HEAD: limits.head_seconds,
-        BODY: limits.pause_seconds,
-        # How long the app takes is its own matter; what a client does not take is watched.
-        SERVING: inf,
-        LINGERING: limits.linger_seconds,
-        CLOSING: limits.write_seconds,
-    }
 
 
 @dataclass(slots=True)
@@ -106,7 +77,7 @@ class Shared:
     patience: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.patience = _patience(self.limits)
+        self.patience = patience(self.limits)
 
 
 class Connection(asyncio.Protocol):
@@ -182,7 +153,7 @@ class Connection(asyncio.Protocol):
             self._refuse(self._refusal)
 
     def data_received(self, data: bytes) -> None:
-        if self.state in _READING:
+        if self.state in READING:
             self._read(data, 0)
         elif self.state is SERVING:
             self._hold(self._held[self._at :] + data, 0)
@@ -233,7 +204,7 @@ class Connection(asyncio.Protocol):
         self.is_draining = True
         if self._answer is not None:
             self._answer.closes = True
-        if self.state in _READING or self.state is LINGERING:
+        if self.state in READING or self.state is LINGERING:
             self.close()
 
     def abort(self) -> None:
@@ -270,7 +241,7 @@ class Connection(asyncio.Protocol):
             self._refuse(error)
             return
         phase = self._incoming.phase
-        if phase is incoming.WHOLE:
+        if phase is WHOLE:
             if end < len(data):
                 self._hold(data, end)
             self._begin_serving()
@@ -374,12 +345,13 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, answer: Answer) -> None:
         """Answer 500 where nothing has been said yet; half an answer is cut off, not ended."""
-        if answer.state is BEFORE:
+        if answer.state is SENDING:
+            self._transport.abort()
+            return
+        if answer.state is not ENDED:
             error = error_answer(faults.INTERNAL, answer.method, self._shared.date)
             self._transport.write(error)
-            self._part()
-        else:
-            self._transport.abort()
+        self._part()
 
     # --- Ending -----------------------------------------------------------------------------------
 
@@ -410,7 +382,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write_eof()
 
     def _move(self, state: str) -> None:
-        if state not in MOVES[self.state] and state is not CLOSING:
+        if state not in MOVES[self.state]:
             raise RuntimeError(f"A connection cannot move from {self.state} to {state}.")
         self.state = state
         self.deadline = self._loop.time() + self._shared.patience[state]
