@@ -1,8 +1,9 @@
 """Calls over the wire: each half of the way of a call, and the whole.
 
-The bare front is a no-op POST on the server's own HTTP front; the bare GET is its own HTTPS
-client. CPU is that of the process under measurement, from the scheduler's counters. Machines are
-noisy: rounds of all rows alternate, and the best of each row is shown.
+The bare front is a no-op POST on the server's own HTTP front, and beside it on uvicorn's protocol,
+which has the same parser; the bare GET is its own HTTPS client. CPU is that of the process under
+measurement, from the scheduler's counters. Machines are noisy: rounds of all rows alternate, and
+the best of each row is shown.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class _Calls:
             Process("-m", "benchmarks.origin", str(certificate))
         ).ready_line
         self._noop = resources.enter_context(Process("-m", "benchmarks.noop"))
+        self._uvicorn = resources.enter_context(Process("-m", "benchmarks.noop", "uvicorn"))
         with _server(directory, certificate, origin):
             """The first start compiles; the second is measured."""
         self._server = resources.enter_context(_server(directory, certificate, origin))
@@ -93,6 +95,7 @@ class _Calls:
         machines = _machines(_client(self._url, "stepfunctions"), _client(self._url, "events"))
         rows: dict[str, Measure] = {
             "bare front": self._posts(self._noop, self._noop_port, machines["Pass"]),
+            "uvicorn": self._posts(self._uvicorn, int(self._uvicorn.ready_line), machines["Pass"]),
             "bare GET": self._gets,
             "Pass": self._posts(self._server, self._port, machines["Pass"]),
             "20 states": self._posts(self._server, self._port, machines["20 states"]),
@@ -282,7 +285,7 @@ def _print_rows(rows: dict[tuple[str, int], Row]) -> None:
 
 
 def _order(name: str) -> int:
-    return ["bare front", "bare GET", "Pass", "20 states", "HTTP Task"].index(name)
+    return ["bare front", "uvicorn", "bare GET", "Pass", "20 states", "HTTP Task"].index(name)
 
 
 def _print_loops(loops: dict[str, float]) -> None:
@@ -292,6 +295,8 @@ def _print_loops(loops: dict[str, float]) -> None:
 def _print_ratios(rows: dict[tuple[str, int], Row], loops: dict[str, float]) -> None:
     halves = rows["bare front", 64].cpu + rows["bare GET", 64].cpu
     added = rows["HTTP Task", 1].p50 - rows["bare GET", 1].p50
+    fronts = rows["bare front", 64].cpu / rows["uvicorn", 64].cpu
+    print(f"bare front / uvicorn, CPU at 64: {fronts:.2f}")
     print(
         f"HTTP Task / (bare front + bare GET), CPU at 64: {rows['HTTP Task', 64].cpu / halves:.2f}"
         f"\nHTTP Task − bare GET, p50 at 1: {added * 1e3:.2f} ms"

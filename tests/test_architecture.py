@@ -102,7 +102,7 @@ THIRD_PARTY = {
     "pytest": {"testing"},
     "requests": {"client"},
     "urllib3": {"client"},
-    "uvicorn": {"api"},
+    "uvicorn": set(),
     "uvloop": {"cli"},
     "yaml": {"cli"},
     "yarl": {"egress"},

@@ -20,6 +20,7 @@ from stepout.errors import SettingsError
 from stepout.secret import Secret
 
 __all__ = [
+    "CONNECTIONS",
     "FILE",
     "PAYLOAD_LIMIT",
     "READ_SECONDS",
@@ -39,6 +40,9 @@ PAYLOAD_LIMIT: Final = 262_144
 """Bytes of an execution's input or output (AWS service quotas)."""
 
 READ_SECONDS: Final = 305.0
+
+CONNECTIONS: Final = 10_000
+"""Connections of a server: twice the executions that run at one time, which hold one each."""
 
 _LISTS: Final = re.compile(r"[,\s]+")
 
@@ -149,6 +153,12 @@ class ServerSettings:
 
     principal_burst: int = 0
     """Requests at one moment of one caller and operation; 0: those of one second."""
+
+    max_connections: int = CONNECTIONS
+    """Connections at one time. Beyond that, idle ones are closed, then new ones answered 503."""
+
+    max_connections_per_address: int | None = None
+    """The same for the connections of one address."""
 
     @property
     def is_open(self) -> bool:
@@ -422,6 +432,8 @@ _READ: Final[Mapping[str, Read]] = {
     "principal_executions": _number(0, 1_000_000),
     "principal_rate": _rate,
     "principal_burst": _number(0, 1_000_000),
+    "max_connections": _number(1, 1_000_000),
+    "max_connections_per_address": _number(1, 1_000_000),
     "timeout": _time_out,
     "retries": _number(0, 10),
 }

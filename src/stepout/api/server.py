@@ -18,6 +18,7 @@ from stepout.api.audit import Audit
 from stepout.api.auth import Auth, root
 from stepout.api.caller import Caller
 from stepout.api.front import Front, listen
+from stepout.api.http import Bounds
 from stepout.api.identities import Directories, Directory
 from stepout.api.limits import Limits, Quotas
 from stepout.api.metrics import Metrics
@@ -203,6 +204,8 @@ class Server:
             settings.account,
             is_open=settings.is_open,
         )
+        # A JSON text inside JSON doubles in the worst case that is usual.
+        max_body = max(MAX_BODY, 2 * settings.payload_limit)
         app = App(
             services,
             auth,
@@ -211,15 +214,19 @@ class Server:
             self._health,
             audit,
             self._repeats,
-            # A JSON text inside JSON doubles in the worst case that is usual.
-            max_body=max(MAX_BODY, 2 * settings.payload_limit),
+            max_body=max_body,
         )
         tls = self._tls()
         listener = listen(settings.host, settings.port)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         scheme = "http" if tls is None else "https"
         self.url = f"{scheme}://{host}:{listener.getsockname()[1]}"
-        front = Front(app, tls)
+        bounds = Bounds(
+            body=max_body,
+            connections=settings.max_connections,
+            per_address=settings.max_connections_per_address,
+        )
+        front = Front(app, tls, bounds)
         self._resources.push_async_callback(front.stop)
         await front.start([listener, *self._sockets])
 

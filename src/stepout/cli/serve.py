@@ -97,6 +97,10 @@ __all__ = ["command"]
     metavar="COUNT",
     help="Requests at one moment of one caller and operation [those of a second].",
 )
+@click.option("--max-connections", metavar="COUNT", help="Connections at one time [10000].")
+@click.option(
+    "--max-connections-per-address", metavar="COUNT", help="The same, of one address [no bound]."
+)
 @click.option("--drain-seconds", metavar="SECONDS", help="How long a shutdown may wait [30].")
 @click.option(
     "--config",
