@@ -241,6 +241,38 @@ def test_the_streams_are_the_command_s(run: Run) -> None:
     assert (done.stdout, done.stderr) == ("through and through", "error\n")
 
 
+def test_files_that_were_given_are_the_command_s(environment: Mapping[str, str]) -> None:
+    """As a shell does with <(…) and 3<file."""
+    readable, writable = os.pipe()
+    os.write(writable, b"from the shell")
+    os.close(writable)
+    done = subprocess.run(
+        [sys.executable, "-m", "stepout.cli", "exec", "--", "cat", f"/dev/fd/{readable}"],
+        env=environment,
+        pass_fds=[readable],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    os.close(readable)
+    assert (done.stdout, done.stderr) == ("from the shell", "")
+
+
+def test_no_file_of_ours_is_the_command_s(run: Run) -> None:
+    listing = "import os; print(sorted(int(fd) for fd in os.listdir('/proc/self/fd'))[3:-1])"
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("Open files cannot be listed here.")
+    assert run("--", sys.executable, "-c", listing).stdout == "[]\n"
+
+
+def test_a_program_that_becomes_another_user_can_read_its_bundles(run: Run) -> None:
+    program = (
+        "import os, stat; path = os.environ['SSL_CERT_FILE'];"
+        "print([oct(stat.S_IMODE(os.stat(p).st_mode)) for p in (path, os.path.dirname(path))])"
+    )
+    assert run("--", sys.executable, "-c", program).stdout == "['0o644', '0o755']\n"
+
+
 def test_options_after_the_command_are_the_command_s(run: Run) -> None:
     done = run(sys.executable, "-c", "import sys; print(sys.argv[1:])", "--log", "--", "-h")
     assert done.stdout == "['--log', '--', '-h']\n"

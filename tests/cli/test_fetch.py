@@ -170,3 +170,31 @@ def test_a_file_of_something_else_is_not_written_over(world: World) -> None:
     assert done.returncode == 1
     assert "holds a line that is no result" in done.stderr
     assert (world.directory / "other.txt").read_text() == "mine\n"
+
+
+def test_data_that_is_no_text_is_refused_in_words(world: World) -> None:
+    done = world.fetch("-d", os.fsdecode(b"\xff\xfe"), f"{OPEN}/d")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: The body (application/x-www-form-urlencoded, 2 bytes)")
+
+
+def test_a_broken_line_is_a_result_and_the_others_go_on(world: World) -> None:
+    """Whatever is wrong with it: the calls beside it may have had their effect."""
+    world.origin.get(f"{OPEN}/beside").respond(200, text="fine")
+    url = f"{OPEN}/beside"
+    lines = [
+        *("[" * 100_000, json.dumps({"url": url, "id": "\ud800"})),
+        *(json.dumps({"url": url, name: 5}) for name in ("method", "params", "body")),
+        json.dumps({"url": url, "json": "\ud800"}),
+        json.dumps(url),
+    ]
+    (world.directory / "broken").write_text("\n".join(lines))
+    done = world.fetch("--input", "broken", "-o", "broken results")
+    assert done.returncode == 1
+    assert "Lines: 7, done before: 0, errors: 5." in done.stderr
+    found = world.results("broken results")
+    assert [found[number].get("body") for number in (2, 7)] == ["fine", "fine"]
+    assert found[2]["id"] == "\ud800"
+    assert found[1]["message"] == "Expected a URL or an object, found JSON of too many levels."
+    assert found[3]["message"] == "Expected method to be a text, found 5."
+    assert found[4]["message"] == "Expected params to be an object or a text, found 5."

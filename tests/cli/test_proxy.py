@@ -18,7 +18,9 @@ import pytest
 import requests
 from tests.client.world import OPEN, UPSTREAMS, World, opened
 
-from stepout.cli.proxy import _Json
+from stepout.certificates import Authority
+from stepout.cli.proxy import _Json, _judge
+from stepout.errors import SettingsError
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +195,36 @@ def test_a_key_that_others_can_read_is_refused(world: World, tmp_path: Path) -> 
     (tmp_path / "ca-key.pem").touch(mode=0o644)
     told = refused(tmp_path, *flags(world, tmp_path), "--ca-dir", str(tmp_path), "--port", "0")
     assert "readable by nobody else" in told
+
+
+def test_an_authority_in_a_directory_of_another_user_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who could put one of his own in its place when it is made."""
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    if os.getuid() == 0:
+        os.chown(tmp_path, 65_534, -1)
+    with pytest.raises(SettingsError, match="Expected the directory .* to be this user's"):
+        _judge(tmp_path)
+
+
+def test_a_directory_in_which_others_write_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.chmod(0o700)
+    _judge(tmp_path)
+    assert caplog.text == ""
+    tmp_path.chmod(0o777)
+    _judge(tmp_path)
+    assert f"authority directory={tmp_path} mode=0777 others_write=True" in caplog.text
+
+
+def test_a_link_in_place_of_the_certificate_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("precious")
+    (tmp_path / "ca").mkdir(mode=0o700)
+    (tmp_path / "ca" / "ca.pem").symlink_to(tmp_path / "theirs")
+    authority = Authority.kept_in(tmp_path / "ca", "a test")
+    assert (tmp_path / "theirs").read_text() == "precious"
+    assert not (tmp_path / "ca" / "ca.pem").is_symlink()
+    assert (tmp_path / "ca" / "ca.pem").read_bytes() == authority.certificate_pem
+    assert (tmp_path / "ca" / "ca-key.pem").stat().st_mode & 0o777 == 0o600

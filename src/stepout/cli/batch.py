@@ -14,13 +14,19 @@ import click
 
 from stepout.client import Gateway, Request, Response
 from stepout.client.gateway import build
-from stepout.errors import StepoutError
 
 __all__ = ["Batch"]
 
 Json = Any
 
 _MEMBERS: Final = ("id", "url", "method", "headers", "params", "body", "json")
+
+_KINDS: Final = (
+    ("method", str | None, "a text"),
+    ("params", dict | str | None, "an object or a text"),
+    ("body", str | None, "a text"),
+)
+"""Member → what it may be."""
 
 AHEAD: Final = 2
 """Requests read ahead for each one at work, so that a file of any size takes little memory."""
@@ -80,7 +86,7 @@ class Batch:
             if not future.cancelled():
                 result = future.result()
                 self._failures += "error" in result
-                target.write(f"{json.dumps(result, ensure_ascii=False)}\n")
+                target.write(_line(result))
                 target.flush()
                 bar.update(1)
         return still_open
@@ -94,8 +100,18 @@ class Batch:
                 {"url": request.url} if given_id is None else {"id": given_id, "url": request.url}
             )
             return {**told, **_shown(self._gateway.send(request))}
-        except (StepoutError, ValueError, TypeError) as error:
+        except Exception as error:  # noqa: BLE001 — told in the result; the other lines go on
             return {**told, "error": type(error).__name__, "message": str(error)}
+
+
+def _line(result: Json) -> str:
+    """A result on one line; halves of characters, which UTF-8 does not have, as escapes."""
+    text = json.dumps(result, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = json.dumps(result)
+    return f"{text}\n"
 
 
 def _bar(length: int) -> AbstractContextManager[Any]:
@@ -112,7 +128,10 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _parsed(text: str) -> tuple[Request, Json]:
-    line = json.loads(text)
+    try:
+        line = json.loads(text)
+    except RecursionError:
+        raise ValueError("Expected a URL or an object, found JSON of too many levels.") from None
     if isinstance(line, str):
         line = {"url": line}
     url = line.get("url") if isinstance(line, dict) else None
@@ -125,8 +144,11 @@ def _parsed(text: str) -> tuple[Request, Json]:
     headers = line.get("headers", {})
     if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
         raise ValueError(f"Expected headers to be an object of texts, found {headers!r}.")
+    for name, kinds, what in _KINDS:
+        if not isinstance(line.get(name), kinds):
+            raise ValueError(f"Expected {name} to be {what}, found {line[name]!r}.")
     request = build(
-        str(line.get("method", "GET")),
+        line.get("method") or "GET",
         url,
         params=line.get("params"),
         headers=headers,

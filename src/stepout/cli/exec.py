@@ -101,7 +101,9 @@ async def _child(program: Sequence[str], environment: Mapping[str, str]) -> int:
     _forward_signals(running)
     try:
         # Started on this thread, without a pause: what the handlers see is the child, or its end.
-        child = subprocess.Popen(list(program), env=environment)  # noqa: ASYNC220, S603
+        # It has the files that this process was given, such as a shell's <(…); those that Python
+        # opens are not inherited anyway (PEP 446).
+        child = subprocess.Popen(list(program), env=environment, close_fds=False)  # noqa: ASYNC220, S603
     except FileNotFoundError:
         click.echo(f"Error: the command {program[0]} was not found.", err=True)
         return NOT_FOUND

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,7 +84,7 @@ def _header(text: str) -> tuple[str, str]:
 
 def _data(text: str) -> bytes:
     if not text.startswith("@"):
-        return text.encode()
+        return os.fsencode(text)  # the bytes that were given, text or not
     try:
         return sys.stdin.buffer.read() if text == "@-" else Path(text[1:]).read_bytes()
     except OSError as error:

@@ -61,6 +61,7 @@ def variables(
     HTTP_PROXY is not among them: plain HTTP cannot go out by this way, and inside the subnet it
     works without.
     """
+    directory.chmod(0o755)
     no_proxy = _no_proxy(environ, endpoint)
     found = {
         **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), proxy),
@@ -112,6 +113,8 @@ def _written(directory: Path, content: bytes) -> str:
     """The file of a bundle; equal ones share it."""
     path = directory / f"{sha256(content).hexdigest()[:16]}.pem"
     path.write_bytes(content)
+    # There is no secret in it, and the program may become another user (`gosu`, `su`).
+    path.chmod(0o644)
     return os.fspath(path)
 
 

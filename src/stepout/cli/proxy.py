@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import Mapping
@@ -28,6 +30,8 @@ AUTHORITY: Final = "stepout proxy"
 """The common name of the authority; people find it in their key stores by it."""
 
 DRAIN_SECONDS: Final = 30.0
+
+_log = logging.getLogger("stepout.proxy")
 
 
 LOG_FORMAT: Final = click.option(
@@ -133,9 +137,33 @@ def _home() -> Path:
         ) from None
 
 
+def _judge(ca_dir: Path) -> None:
+    """Who else may put an authority in place of ours, which programs would believe.
+
+    Raises `SettingsError` for a directory of another user; warns of one in which others write, as
+    they do in a volume that containers share.
+    """
+    status = ca_dir.stat()
+    if os.name != "posix":
+        return
+    if status.st_uid not in (0, os.geteuid()):
+        raise SettingsError(
+            f"Expected the directory {ca_dir} to be this user's, found the user {status.st_uid}, "
+            "who could put an authority in place of this one. Name another with --ca-dir."
+        )
+    if status.st_mode & 0o022:
+        mode = stat.S_IMODE(status.st_mode)
+        _log.warning(
+            "authority directory=%(directory)s mode=%(mode)s others_write=True",
+            {"directory": str(ca_dir), "mode": f"{mode:04o}"},
+        )
+
+
 async def _serve(settings: ClientSettings, host: str, port: int, ca_dir: Path) -> None:
     async with AsyncGateway.of(settings) as gateway:
-        proxy = Proxy(gateway, Authority.kept_in(ca_dir, AUTHORITY))
+        authority = Authority.kept_in(ca_dir, AUTHORITY)
+        _judge(ca_dir)
+        proxy = Proxy(gateway, authority)
         try:
             await proxy.start(host, port)
         except OSError as error:
