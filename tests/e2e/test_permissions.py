@@ -335,6 +335,22 @@ def test_a_session_policy_takes_away(world: World) -> None:
     )
 
 
+def test_a_session_may_do_what_a_named_policy_allows_at_most(world: World) -> None:
+    arns = [{"arn": f"arn:aws:iam::{ACCOUNT}:policy/caller"}]
+    session = assume(world, "caller", "by-name", ExternalId="x1", PolicyArns=arns)
+    code, message = refusal(world.client("", **session).list_state_machines)
+    assert code == "AccessDeniedException"
+    assert "because no session policy allows" in message
+    code, message = refusal(
+        world.client("caller", "sts").assume_role,
+        RoleArn=f"arn:aws:iam::{ACCOUNT}:role/by-name",
+        RoleSessionName="session",
+        ExternalId="x1",
+        PolicyArns=[{"arn": f"arn:aws:iam::{ACCOUNT}:policy/not-there"}],
+    )
+    assert (code, message) == ("ValidationError", "There is no policy not-there.")
+
+
 def test_a_session_that_would_last_too_long_is_refused(world: World) -> None:
     code, message = refusal(
         world.client("caller", "sts").assume_role,

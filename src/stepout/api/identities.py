@@ -135,6 +135,8 @@ class Directory:
     roles: Mapping[str, Role] = field(default_factory=dict)
     """By ARN."""
     endpoint: Endpoint = Endpoint("")
+    documents: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Text of each policy that has a name."""
     files: tuple[Path, ...] = ()
     """Further files that were read: policies and secrets."""
 
@@ -275,6 +277,7 @@ class _Reader:
         self._environ = environ
         self._documents: dict[str, Raw] = {}
         self._files: list[Path] = []
+        self._texts: dict[str, str] = {}
         self._parsed: dict[tuple[str, Kind], Policy | None] = {}
 
     def read(self, found: Mapping[str, Raw]) -> Directory:
@@ -284,8 +287,7 @@ class _Reader:
             **dict(self._named("policy", given)),
         }
         for name in self._documents:
-            if name not in MANAGED:
-                self._policy(name, Kind.IDENTITY, f"[policy.{name}]")
+            self._policy(name, Kind.IDENTITY, f"[policy.{name}]")
         endpoint = self._endpoint(given.get("endpoint", {}))
         users = [self._user(name, value, endpoint) for name, value in self._named("user", given)]
         roles = [self._role(name, value, endpoint) for name, value in self._named("role", given)]
@@ -294,6 +296,7 @@ class _Reader:
             keys=self._by_key(users),
             roles={role.arn: role for role in roles if role is not None},
             endpoint=endpoint,
+            documents=self._texts,
             files=tuple(self._files),
         )
 
@@ -426,7 +429,10 @@ class _Reader:
     def _document(self, name: str, value: Raw, kind: Kind, at: str) -> Policy | None:
         """A policy that stands in a file, in a text or in the table itself."""
         try:
-            return Policy.parse(name, self._text(value), kind=kind)
+            text = self._text(value)
+            if kind is Kind.IDENTITY:
+                self._texts[name] = text
+            return Policy.parse(name, text, kind=kind)
         except PolicyError as error:
             self.problems += [f"{at}: {problem}" for problem in error.problems]
         except (OSError, UnicodeError) as error:

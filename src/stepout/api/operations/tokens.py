@@ -41,7 +41,7 @@ async def assume_role(
         request["RoleSessionName"],
         now=now,
         seconds=_seconds(caller, role, request),
-        policies=_session_policies(request),
+        policies=_session_policies(services, request),
         tags={tag["Key"]: tag["Value"] for tag in request.get("Tags", ())},
     )
     return {
@@ -56,7 +56,6 @@ async def assume_role(
             "Arn": session.principal.arn,
         },
         "SourceIdentity": request.get("SourceIdentity"),
-        "PackedPolicySize": None,
     }
 
 
@@ -115,15 +114,17 @@ def _seconds(caller: Caller, role: Role, request: Mapping[str, Json]) -> int:
     return seconds
 
 
-def _session_policies(request: Mapping[str, Json]) -> list[Policy]:
-    """What the session shall have less than its role."""
-    if request.get("PolicyArns"):
-        raise ServiceError(
-            "ValidationError", "stepout takes session policies in Policy, not in PolicyArns."
-        )
-    if "Policy" not in request:
-        return []
+def _session_policies(services: Services, request: Mapping[str, Json]) -> list[Policy]:
+    """What the session may do at most, besides what its role may."""
+    names = [given["arn"].rpartition("/")[2] for given in request.get("PolicyArns", ())]
+    known = {} if services.directories is None else services.directories.current.documents
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ServiceError("ValidationError", f"There is no policy {', '.join(unknown)}.")
+    texts = {name: known[name] for name in names}
+    if "Policy" in request:
+        texts["of the session"] = request["Policy"]
     try:
-        return [Policy.parse("session policy", request["Policy"], kind=Kind.SESSION)]
+        return [Policy.parse(name, text, kind=Kind.SESSION) for name, text in texts.items()]
     except PolicyError as error:
         raise ServiceError("MalformedPolicyDocument", str(error)) from None
