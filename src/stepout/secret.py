@@ -5,9 +5,14 @@ from __future__ import annotations
 import ctypes
 import hmac
 import sys
-from typing import Final, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, Self
 
-__all__ = ["Secret", "keep_memory_private"]
+from stepout.errors import SettingsError
+
+__all__ = ["Secret", "Source", "keep_memory_private", "source"]
 
 
 class Secret:
@@ -77,3 +82,41 @@ def keep_memory_private() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+# --- Where secrets are ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a secret is: an environment variable or a file."""
+
+    kind: Literal["env", "file"]
+    name: str
+
+    def read(self, environ: Mapping[str, str]) -> Secret:
+        """The secret; raises `SettingsError` where there is none."""
+        if self.kind == "env":
+            text = environ.get(self.name, "")
+        else:
+            try:
+                text = Path(self.name).expanduser().read_text("utf-8").rstrip("\r\n")
+            except (OSError, ValueError) as error:
+                raise SettingsError(f"The secret in {self.name} cannot be read: {error}.") from None
+        if not text:
+            where = "variable" if self.kind == "env" else "file"
+            raise SettingsError(f"Expected a secret in the {where} {self.name}, found nothing.")
+        return Secret(text)
+
+
+def source(raw: object) -> Source:
+    """A source as a file of settings names it; raises `ValueError`."""
+    if isinstance(raw, dict) and len(raw) == 1:
+        ((kind, name),) = raw.items()
+        if kind in ("env", "file") and isinstance(name, str) and name:
+            return Source(kind, name)
+    # Not shown: it may be the secret itself.
+    raise ValueError(
+        'a secret does not stand in this file; say where it is: { env = "NAME" } or '
+        '{ file = "PATH" }.'
+    )

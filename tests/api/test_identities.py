@@ -142,8 +142,8 @@ def test_roles_of_the_server_stay_when_the_file_changes(directory: Directory) ->
         ("user = 1", ["[user]: expected tables [user.NAME], found 1"]),
         ("[user]\nann = 1", ["[user.ann]: expected a table, found 'something else'"]),
         ('[user]\nann = "sesame"', ["[user.ann]: expected a table, found 'something else'"]),
-        ("[users.ann]\n", ["there is no setting 'users'; did you mean 'user'?"]),
-        ("[user.ann]\npolicy = []", ["there is no setting 'policy'; did you mean 'policies'?"]),
+        ("[users.ann]\n", ["users: there is no such key; did you mean 'user'?"]),
+        ("[user.ann]\npolicy = []", ["policy: there is no such key; did you mean 'policies'?"]),
         ('[user.ann]\naccess_key_id = "AKID"', ["'secret_access_key' is missing"]),
         ('[user.ann]\naccess_key_id = 5\nsecret_access_key = "sesame"', ["found 5"]),
         (

@@ -156,7 +156,7 @@ def test_people_read_yes_and_no() -> None:
     [
         ((), "Expected --as ROLE and --machine NAME, or --upstreams FILE"),
         (("--upstreams", "nowhere.toml"), "The upstreams file nowhere.toml cannot be read"),
-        (("--as", "r", "--machine", "m", "--identities", "policy.toml"), "there is no setting"),
+        (("--as", "r", "--machine", "m", "--identities", "policy.toml"), "there is no such key"),
     ],
 )
 def test_what_cannot_be_explained_is_a_clear_error(

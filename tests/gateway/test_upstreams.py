@@ -16,7 +16,8 @@ from stepout.gateway.codec import encode
 from stepout.gateway.connections import connection_request
 from stepout.gateway.definition import gateway_machine
 from stepout.gateway.messages import Request
-from stepout.gateway.upstreams import METHODS, OWN_STATES, Source, Upstreams
+from stepout.gateway.upstreams import METHODS, OWN_STATES, Upstreams
+from stepout.secret import Source
 
 
 def one(**settings: str) -> Upstreams:
@@ -81,7 +82,7 @@ def test_a_prefix_that_is_not_closed_is_refused(url: str, message: str) -> None:
     [
         ({"methods": '["get"]'}, "expected a list of GET, POST"),
         ({"methods": "[]"}, "expected a list of GET, POST"),
-        ({"auth": '"magic"'}, "expected one of none, api-key, basic, oauth"),
+        ({"auth": '"magic"'}, "expected 'none' or 'api-key' or 'basic' or 'oauth'"),
         ({"auth": '"basic"'}, "'username' is missing."),
         ({"header": '"X-Key"'}, "'header' does not go with auth = \"none\"."),
         ({"auth": '"api-key"', "username": '"me"'}, "'username' does not go with auth"),
@@ -90,8 +91,8 @@ def test_a_prefix_that_is_not_closed_is_refused(url: str, message: str) -> None:
         ({"retries": "9"}, "expected a whole number from 0 to 5, found 9"),
         ({"retries": "true"}, "expected a whole number"),
         ({"timeout": "0"}, "expected a whole number from 1 to 60"),
-        ({"caller_auth": '"keep"'}, "expected one of refuse, drop"),
-        ({"colour": '"red"'}, "there is no setting 'colour'; there are: url, methods"),
+        ({"caller_auth": '"keep"'}, "expected 'refuse' or 'drop'"),
+        ({"colour": '"red"'}, "colour: there is no such key; there are: url, methods"),
     ],
 )
 def test_what_a_setting_may_be(settings: dict[str, str], message: str) -> None:
@@ -357,7 +358,7 @@ def test_a_token_url_is_an_https_url(token_url: str) -> None:
         ({"methods": '["GET", 1]'}, "expected a list of GET, POST"),
         ({"methods": '"GET"'}, "expected a list of GET, POST"),
         ({"methods": "[[]]"}, "expected a list of GET, POST"),
-        ({"auth": "[]"}, "expected one of none, api-key"),
+        ({"auth": "[]"}, "expected 'none' or 'api-key'"),
         ({"auth": '"oauth"', "client_id": '"x"'}, "'token_url' is missing."),
         ({"auth": '"basic"', "username": '""'}, "expected a text"),
         ({"auth": '"basic"', "username": '"a\\tb"'}, "expected a text"),
@@ -372,7 +373,7 @@ def test_a_token_url_is_an_https_url(token_url: str) -> None:
         ({"retries": "-1"}, "expected a whole number from 0 to 5"),
         ({"retries": "1.0"}, "expected a whole number from 0 to 5"),
         ({"timeout": "61"}, "expected a whole number from 1 to 60"),
-        ({"caller_auth": "true"}, "expected one of refuse, drop"),
+        ({"caller_auth": "true"}, "expected 'refuse' or 'drop'"),
     ],
 )  # fmt: skip
 def test_a_setting_of_another_kind_is_refused(settings: dict[str, str], message: str) -> None:
@@ -385,7 +386,7 @@ def test_a_setting_of_another_kind_is_refused(settings: dict[str, str], message:
         ('[gateway]\nmachine = "a b"', r"[gateway]: machine: expected a name of a state machine"),
         ("[gateway]\npassthrough = 1", r"[gateway]: passthrough: expected true or false, found 1."),
         ("gateway = 1", r"[gateway]: expected a table, found 1."),
-        ("[gateway]\nmachines = 1", "there is no setting 'machines'; there are: machine"),
+        ("[gateway]\nmachines = 1", "machines: there is no such key; did you mean 'machine'?"),
         ('[upstream."9a"]\nurl = "https://b.example.com/"', "that begins with a letter"),
         ('[upstream."a.b"]\nurl = "https://b.example.com/"', "letters, digits, '-' and '_'"),
         (f'[upstream.{"a" * 49}]\nurl = "https://b.example.com/"', "48 at most"),

@@ -33,8 +33,7 @@ from stepout import tables
 from stepout.aws.arn import Arn, partition_of
 from stepout.aws.iam import Grants, Kind, Policy, Principal
 from stepout.errors import PolicyError, SettingsError
-from stepout.gateway.upstreams import Source
-from stepout.secret import Secret
+from stepout.secret import Secret, Source, source
 from stepout.tables import Raw
 
 __all__ = [
@@ -225,22 +224,21 @@ def _tags(raw: Raw) -> Mapping[str, str]:
     return dict(raw)
 
 
-def _secret_source(raw: Raw) -> Secret | Source:
+def _secret(raw: Raw) -> Secret | Source:
+    """A secret access key, which may stand in the file: the file is as secret as it is."""
     if isinstance(raw, str) and raw:
         return Secret(raw)
-    if isinstance(raw, dict) and len(raw) == 1:
-        ((kind, name),) = raw.items()
-        if kind in ("env", "file") and isinstance(name, str) and name:
-            return Source(kind, name)
-    # Not shown: it may be the secret itself.
-    raise ValueError('expected a text, { env = "NAME" } or { file = "PATH" }.')
+    try:
+        return source(raw)
+    except ValueError:
+        raise ValueError('expected a text, { env = "NAME" } or { file = "PATH" }.') from None
 
 
 def _as_it_is(raw: Raw) -> Raw:
     return raw
 
 
-_KEY: Final = {"access_key_id": _KEY_ID, "secret_access_key": _secret_source}
+_KEY: Final = {"access_key_id": _KEY_ID, "secret_access_key": _secret}
 _PRINCIPAL: Final = {
     "policies": tables.each(tables.text),
     "boundary": tables.text,
@@ -281,7 +279,7 @@ class _Reader:
         self._parsed: dict[tuple[str, Kind], Policy | None] = {}
 
     def read(self, found: Mapping[str, Raw]) -> Directory:
-        given = tables.fields("the file", found, _TABLES, self.problems)
+        given = tables.members("", found, _TABLES, self.problems)
         self._documents = {
             **MANAGED,
             **dict(self._named("policy", given)),
@@ -315,7 +313,7 @@ class _Reader:
 
     def _user(self, name: str, value: Raw, endpoint: Endpoint) -> User:
         at = f"[user.{name}]"
-        given = tables.fields(at, _unseen(value), _USER, self.problems)
+        given = tables.members(f"{at}: ", _unseen(value), _USER, self.problems)
         arn = f"{self._prefix}:user/{name}"
         policies, boundary = self._policies(at, given)
         unique = _unique("AIDA", arn)
@@ -344,7 +342,7 @@ class _Reader:
 
     def _keys(self, at: str, given: Mapping[str, Raw]) -> Mapping[str, Secret]:
         pairs: list[Mapping[str, Raw]] = [
-            tables.fields(f"{at}: access_keys[{index}]", _unseen(pair), _KEY, self.problems)
+            tables.members(f"{at}: access_keys[{index}].", _unseen(pair), _KEY, self.problems)
             for index, pair in enumerate(given.get("access_keys", ()))
         ]
         if "access_key_id" in given or "secret_access_key" in given:
@@ -372,7 +370,7 @@ class _Reader:
 
     def _role(self, name: str, value: Raw, endpoint: Endpoint) -> Role | None:
         at = f"[role.{name}]"
-        given = tables.fields(at, value, _ROLE, self.problems)
+        given = tables.members(f"{at}: ", value, _ROLE, self.problems)
         arn = f"{self._prefix}:role/{name}"
         policies, boundary = self._policies(at, given)
         if "trust" not in given:
@@ -394,7 +392,7 @@ class _Reader:
         )
 
     def _endpoint(self, value: Raw) -> Endpoint:
-        given = tables.fields("[endpoint]", value, _ENDPOINT, self.problems)
+        given = tables.members("[endpoint]: ", value, _ENDPOINT, self.problems)
         policy = given.get("policy")
         return Endpoint(
             given.get("id", ""),

@@ -12,17 +12,18 @@ All problems of a file are told at once.
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
+from stepout import tables
 from stepout.errors import SettingsError, UnknownUpstream
-from stepout.secret import Secret
+from stepout.secret import Source, source
+from stepout.tables import Raw, Read
 
-__all__ = ["METHODS", "Auth", "Source", "Upstream", "Upstreams"]
+__all__ = ["METHODS", "Auth", "Upstream", "Upstreams"]
 
 METHODS: Final = ("GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD")
 """What an HTTP Task can send (developer guide, HTTP Task)."""
@@ -39,29 +40,6 @@ MAX_SECONDS: Final = 60
 
 Auth: TypeAlias = Literal["none", "api-key", "basic", "oauth"]
 CallerAuth: TypeAlias = Literal["refuse", "drop"]
-Json: TypeAlias = Any
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where a secret is: an environment variable or a file."""
-
-    kind: Literal["env", "file"]
-    name: str
-
-    def read(self, environ: Mapping[str, str]) -> Secret:
-        """The secret; raises `SettingsError` where there is none."""
-        if self.kind == "env":
-            text = environ.get(self.name, "")
-        else:
-            try:
-                text = Path(self.name).expanduser().read_text("utf-8").rstrip("\r\n")
-            except (OSError, ValueError) as error:
-                raise SettingsError(f"The secret in {self.name} cannot be read: {error}.") from None
-        if not text:
-            where = "variable" if self.kind == "env" else "file"
-            raise SettingsError(f"Expected a secret in the {where} {self.name}, found nothing.")
-        return Secret(text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,21 +99,17 @@ class Upstreams:
     @classmethod
     def load(cls, path: Path) -> Upstreams:
         """Read a file; raises `SettingsError` with every problem."""
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"The upstreams file {path} cannot be read: {error}.") from None
-        return cls.parse(text, str(path))
+        return cls._of(tables.load(path, "The upstreams file"), str(path))
 
     @classmethod
     def parse(cls, text: str, name: str = "The upstreams file") -> Upstreams:
         """As `load`, of a text."""
-        try:
-            tables = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise SettingsError(f"{name} is not TOML: {error}.") from None
+        return cls._of(tables.parse(text, name), name)
+
+    @classmethod
+    def _of(cls, given: Mapping[str, Raw], name: str) -> Upstreams:
         problems: list[str] = []
-        found = _read(tables, problems)
+        found = _read(given, problems)
         if problems:
             raise SettingsError("\n".join(f"{name}: {problem}" for problem in problems))
         return found
@@ -150,28 +124,27 @@ class Upstreams:
 
 # --- Reading --------------------------------------------------------------------------------------
 
-_Read: TypeAlias = Callable[[Json], Json]
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}", re.ASCII)
 _HOST: Final = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z][a-z0-9-]{0,61}[a-z0-9]")  # fmt: skip  # noqa: E501
 _PATH: Final = re.compile(r"/(?:[A-Za-z0-9._~!$&'()+,;=:@-]+/)*")
-_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,512}")
+_header_name: Final = tables.matching(r"[A-Za-z0-9!#$%&'+.^_`|~-]{1,512}", "a header's name")
 
 
-def _read(tables: Mapping[str, Json], problems: list[str]) -> Upstreams:
+def _read(given: Mapping[str, Raw], problems: list[str]) -> Upstreams:
     problems += [
         f"expected [gateway] and [upstream.NAME], found '{name}'."
-        for name in tables
+        for name in given
         if name not in ("gateway", "upstream")
     ]
-    gateway = _fields("[gateway]", tables.get("gateway", {}), _GATEWAY, problems)
-    given = tables.get("upstream", {})
-    if not isinstance(given, dict) or not given:
+    gateway = tables.members("[gateway]: ", given.get("gateway", {}), _GATEWAY, problems)
+    named = given.get("upstream", {})
+    if not isinstance(named, dict) or not named:
         problems.append("expected at least one table [upstream.NAME], found none.")
-        given = {}
-    found = [_upstream(name, value, problems) for name, value in given.items()]
+        named = {}
+    found = [_upstream(name, value, problems) for name, value in named.items()]
     items = [upstream for upstream in found if upstream is not None]
     problems += _doubles(items)
-    problems += _shared([item for item in items if "secret" not in given[item.name]])
+    problems += _shared([item for item in items if "secret" not in named[item.name]])
     return Upstreams(
         tuple(items),
         machine=gateway.get("machine", "stepout-gateway"),
@@ -204,7 +177,7 @@ def _shared(items: Iterable[Upstream]) -> Iterator[str]:
         seen[upstream.secret] = upstream.name
 
 
-def _upstream(name: str, value: Json, problems: list[str]) -> Upstream | None:
+def _upstream(name: str, value: Raw, problems: list[str]) -> Upstream | None:
     at = f"[upstream.{name}]"
     before = len(problems)
     if not _NAME.fullmatch(name):
@@ -214,7 +187,7 @@ def _upstream(name: str, value: Json, problems: list[str]) -> Upstream | None:
         )
     if name in OWN_STATES:
         problems.append(f"{at}: a state of the gateway machine has this name; choose another.")
-    values = _fields(at, value, _UPSTREAM, problems)
+    values = tables.members(f"{at}: ", value, _UPSTREAM, problems)
     auth = values.get("auth", "none")
     if isinstance(value, dict):
         needed = ("url", *_NEEDED.get(auth, ()))
@@ -234,75 +207,16 @@ def _upstream(name: str, value: Json, problems: list[str]) -> Upstream | None:
     return Upstream(name=name, **values)
 
 
-def _fields(
-    at: str, value: Json, readers: Mapping[str, _Read], problems: list[str]
-) -> dict[str, Json]:
-    """The members of a table that can be read; the others become problems."""
-    if not isinstance(value, dict):
-        problems.append(f"{at}: expected a table, found {value!r}.")
-        return {}
-    found = {}
-    for name, raw in value.items():
-        if name not in readers:
-            known = ", ".join(readers)
-            problems.append(f"{at}: there is no setting '{name}'; there are: {known}.")
-            continue
-        try:
-            found[name] = readers[name](raw)
-        except ValueError as error:
-            problems.append(f"{at}: {name}: {error}")
-    return found
-
-
-def _text(raw: Json) -> str:
-    if not isinstance(raw, str) or not raw or len(raw) > 2_048 or not raw.isprintable():
-        raise ValueError(f"expected a text, found {raw!r}.")
-    return raw
-
-
-def _matching(pattern: re.Pattern[str], what: str) -> _Read:
-    def read(raw: Json) -> str:
-        if not isinstance(raw, str) or not pattern.fullmatch(raw):
-            raise ValueError(f"expected {what}, found {raw!r}.")
-        return raw
-
-    return read
-
-
-def _one_of(*words: str) -> _Read:
-    def read(raw: Json) -> str:
-        if raw not in words:
-            raise ValueError(f"expected one of {', '.join(words)}, found {raw!r}.")
-        return str(raw)
-
-    return read
-
-
-def _number(least: int, most: int) -> _Read:
-    def read(raw: Json) -> int:
-        if not isinstance(raw, int) or isinstance(raw, bool) or not least <= raw <= most:
-            raise ValueError(f"expected a whole number from {least} to {most}, found {raw!r}.")
-        return raw
-
-    return read
-
-
-def _boolean(raw: Json) -> bool:
-    if raw is not True and raw is not False:
-        raise ValueError(f"expected true or false, found {raw!r}.")
-    return bool(raw)
-
-
-def _methods(raw: Json) -> tuple[str, ...]:
+def _methods(raw: Raw) -> tuple[str, ...]:
     if not isinstance(raw, list) or not raw or any(method not in METHODS for method in raw):
         raise ValueError(f"expected a list of {', '.join(METHODS)}, found {raw!r}.")
     return tuple(dict.fromkeys(raw))
 
 
-def _prefix_url(raw: Json) -> str:
+def _prefix_url(raw: Raw) -> str:
     """A closed prefix: nothing that begins with it is another host or a path outside."""
     example = "such as https://api.example.com/v1/"
-    url = _text(raw)
+    url = tables.text(raw)
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -328,8 +242,8 @@ def _prefix_url(raw: Json) -> str:
     return f"https://{host}{shown_port}{path}"
 
 
-def _token_url(raw: Json) -> str:
-    url = _text(raw)
+def _token_url(raw: Raw) -> str:
+    url = tables.text(raw)
     try:
         parts = urlsplit(url)
         is_good = parts.scheme == "https" and parts.hostname and parts.port != 0
@@ -343,20 +257,8 @@ def _token_url(raw: Json) -> str:
     return url
 
 
-def _source(raw: Json) -> Source:
-    if isinstance(raw, dict) and len(raw) == 1:
-        ((kind, name),) = raw.items()
-        if kind in ("env", "file") and isinstance(name, str) and name:
-            return Source(kind, name)
-    # Not shown: it may be the secret itself.
-    raise ValueError(
-        'a secret does not stand in this file; say where it is: { env = "NAME" } or '
-        '{ file = "PATH" }.'
-    )
-
-
-def _key_header(raw: Json) -> str:
-    name = _matching(_TOKEN, "a header's name")(raw)
+def _key_header(raw: Raw) -> str:
+    name = _header_name(raw)
     if name.lower() in _NO_KEYS:
         raise ValueError(
             f"expected a header that may hold a key, found '{name}': it is of the connection, of "
@@ -379,25 +281,25 @@ _NO_KEYS: Final = frozenset(
 would break every request, change it, or be lost."""
 
 
-_GATEWAY: Final[Mapping[str, _Read]] = {
-    "machine": _matching(re.compile(r"[A-Za-z0-9_-]{1,80}"), "a name of a state machine"),
-    "passthrough": _boolean,
+_GATEWAY: Final[Mapping[str, Read]] = {
+    "machine": tables.matching(r"[A-Za-z0-9_-]{1,80}", "a name of a state machine"),
+    "passthrough": tables.boolean,
 }
 
-_UPSTREAM: Final[Mapping[str, _Read]] = {
+_UPSTREAM: Final[Mapping[str, Read]] = {
     "url": _prefix_url,
     "methods": _methods,
-    "auth": _one_of("none", "api-key", "basic", "oauth"),
+    "auth": tables.one_of("none", "api-key", "basic", "oauth"),
     "header": _key_header,
-    "prefix": _text,
-    "username": _text,
-    "client_id": _text,
+    "prefix": tables.text,
+    "username": tables.text,
+    "client_id": tables.text,
     "token_url": _token_url,
-    "scope": _text,
-    "secret": _source,
-    "retries": _number(0, MAX_RETRIES),
-    "timeout": _number(1, MAX_SECONDS),
-    "caller_auth": _one_of("refuse", "drop"),
+    "scope": tables.text,
+    "secret": source,
+    "retries": tables.number(0, MAX_RETRIES),
+    "timeout": tables.number(1, MAX_SECONDS),
+    "caller_auth": tables.one_of("refuse", "drop"),
 }
 assert {"name", *_UPSTREAM} == {field.name for field in fields(Upstream)}  # noqa: S101 — one table
 
