@@ -146,7 +146,8 @@ def _parsed(text: str) -> tuple[Request, Json]:
         raise ValueError(f"Expected headers to be an object of texts, found {headers!r}.")
     for name, kinds, what in _KINDS:
         if not isinstance(line.get(name), kinds):
-            raise ValueError(f"Expected {name} to be {what}, found {line[name]!r}.")
+            text = f"Expected {name} to be {what}, found {line[name]!r}."
+            raise ValueError(text)  # noqa: TRY004 — a wrong line is one kind of error
     request = build(
         line.get("method") or "GET",
         url,
