@@ -194,7 +194,8 @@ class BodyNotCarried(GatewayError):
         self.url = url
         super().__init__(
             f"{url} answered {status}, and its body was not carried: an HTTP Task drops the bodies "
-            "of answers that are not 2xx. A stepout server keeps them with --error-bodies."
+            "of answers that are not 2xx. A stepout server keeps those that are texts with "
+            "--error-bodies."
         )
 
 
