@@ -70,7 +70,7 @@ async def test_a_unix_socket_is_served_as_well(tmp_path: Path) -> None:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(tmp_path / "s"))
     listener.listen()
-    listener.setblocking(False)
+    assert listener.getblocking()
     front = Front(app, None)
     await front.start([listener])
     reader, writer = await asyncio.open_unix_connection(tmp_path / "s")

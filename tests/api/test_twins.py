@@ -208,6 +208,14 @@ async def test_where_we_differ_it_is_meant(data: bytes, ours: Told, theirs: Told
     assert told(their_seen, their_came) == theirs
 
 
+async def test_a_body_behind_upgrade_in_a_packet_of_its_own_is_no_request_either() -> None:
+    """What a proxy in front passes on as a body, uvicorn serves as a request: smuggling."""
+    head = b"POST /outer HTTP/1.1\r\n" + HOST + UPGRADE + b"Content-Length: %d\r\n\r\n" % len(INNER)
+    (ours, _), (theirs, _) = await both([head, INNER])
+    assert [(seen.path, seen.body) for seen in ours] == [("/outer", INNER)]
+    assert [seen.path for seen in theirs] == ["/outer", "/inner"]
+
+
 async def test_we_cut_blanks_behind_a_value_which_are_no_part_of_it() -> None:
     """RFC 9112, 5.1."""
     (ours, _), (theirs, _) = await both([b"GET / HTTP/1.1\r\nHost: x\r\nA: b \t\r\n\r\n"])

@@ -49,6 +49,9 @@ class Front:
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         self._sockets = sockets
+        for listener in sockets:
+            # Those that another process has made may block.
+            listener.setblocking(False)
         self._renew_date()
         self._work = [asyncio.create_task(self._tick())]
         self._work += [asyncio.create_task(self._accept(listener)) for listener in sockets]
@@ -187,8 +190,6 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening TCP socket; port 0 takes a free one."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise SettingsError(f"The server cannot listen on {host}:{port}: {error}.") from None
-    listener.setblocking(False)
-    return listener

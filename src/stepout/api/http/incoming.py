@@ -74,8 +74,8 @@ class Incoming:
         self._fields: list[Field] = []
         """Of the head; behind it, the trailer's."""
         self._target = b""
-        self._start: tuple[str, str, bool, bool] | None = None
-        """Method, version, whether the connection goes on, and whether with another protocol."""
+        self._start: tuple[str, str, bool] | None = None
+        """Method, version and whether the connection goes on."""
         self._is_ended = False
         """Whether the parser has seen the end."""
         self._taken = 0
@@ -145,12 +145,13 @@ class Incoming:
         if self._start is not None:
             self._begin_body(*self._start)
 
-    def _begin_body(self, method: str, version: str, keeps_alive: bool, upgrades: bool) -> None:  # noqa: FBT001 — as the parser tells
+    def _begin_body(self, method: str, version: str, keeps_alive: bool) -> None:  # noqa: FBT001 — as the parser tells
         fields, self._fields = self._fields, []
         self.request = request = read(method, self._target, version, fields, self._bounds)
         request.keeps_alive = keeps_alive
         self._left, self._taken = request.length, 0
-        if self._left is None and upgrades:
+        if self._left is None and self._is_ended:
+            # An Upgrade it is: the parser has let go of the chunks.
             raise malformed("Expected a request with Upgrade to tell the length of its body.")
         self.phase = BODY if self._left != 0 else WHOLE
 
@@ -192,7 +193,7 @@ class Incoming:
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields.append((name.lower(), value.rstrip(b" \t")))
+        self._fields.append((name.lower(), value.rstrip()))
 
     def on_headers_complete(self) -> None:
         parser = self._parser
@@ -200,7 +201,6 @@ class Incoming:
             parser.get_method().decode("ascii"),
             parser.get_http_version(),
             parser.should_keep_alive(),
-            parser.should_upgrade(),
         )
 
     def on_body(self, part: bytes) -> None:
