@@ -29,6 +29,9 @@ _REQUEST: Final = (
 )
 _CONNECT: Final = 'connect host=%(host)s status=%(status)s error=%(error)s reason="%(reason)s"'
 
+_LONGEST: Final = 1_000
+"""Characters of a reason: it may list all upstreams."""
+
 
 @dataclass(slots=True)
 class Line:
@@ -64,7 +67,8 @@ class Line:
 
 def tell_connect(target: bytes, status: int, error: str, reason: str = "") -> None:
     """Of a tunnel that did not come about."""
-    members = {"host": _shown(target), "status": status, "error": error, "reason": reason}
+    in_one_line = " ".join(reason.split())[:_LONGEST]
+    members = {"host": _shown(target), "status": status, "error": error, "reason": in_one_line}
     _log.warning(_CONNECT, members)
 
 

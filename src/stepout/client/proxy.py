@@ -217,7 +217,7 @@ class _Conversation:
             host, authority = admit(target, self.proxy.gateway.upstreams)
         except (NotCarried, ValueError) as error:
             reply = _connect_refusal(error)
-            tell_connect(target, reply.status, type(error).__name__)
+            tell_connect(target, reply.status, type(error).__name__, str(error))
             raise _Refused(reply) from None
         await self._event()  # the end of CONNECT, which has no body
         if self.http.trailing_data[0] or self.channel.has_unread:
