@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import calls, egress, language, policies, ways
+from benchmarks import calls, door, egress, language, policies, ways
 
 PARTS = {
     "language": lambda options: language.run(options.rounds),
     "policies": lambda options: policies.run(options.rounds),
+    "door": lambda options: door.run(options.rounds),
     "egress": lambda options: egress.run(options.rounds),
     "calls": calls.run,
     "ways": ways.run,

@@ -40,3 +40,18 @@ def test_patterns_of_other_beginnings_are_left_out() -> None:
 def test_longer_beginnings_come_first() -> None:
     index = Index((Pattern.read(text), text) for text in ("*", "a*", "ab*", "abd*", "b*", "abc"))
     assert [text for _, text in index.candidates("abc")] == ["abc", "ab*", "a*", "*"]
+
+
+def test_what_matches_is_remembered_but_for_patterns_that_ask_the_request() -> None:
+    index = Index([(Pattern.read("arn:*:m"), "fixed"), (Pattern.read("arn:*:${test:x}"), "asking")])
+    found = [
+        sorted(index.matching("arn:x:m", context_of({"test:x": name}))) for name in ("m", "n", "m")
+    ]
+    assert found == [["asking", "fixed"], ["fixed"], ["asking", "fixed"]]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    index = Index([(Pattern.read("*"), 1)])
+    for number in range(2_000):
+        assert list(index.matching(f"text {number}", NOTHING)) == [1]
+    assert len(index._remembered) <= 256

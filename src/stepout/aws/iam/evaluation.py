@@ -218,23 +218,17 @@ def _limited(
 
 def _any(index: Index[_Rule], request: Request, context: Context) -> Decision | None:
     """What a rule decides that applies."""
-    resource = request.resource
-    for pattern, rule in index.candidates(resource):
-        if pattern.matches(resource, context) and rule.applies(request, context):
+    for rule in index.matching(request.resource, context):
+        if rule.applies(request, context):
             return rule.decision
     return None
 
 
 def _foremost(index: Index[_Rule], request: Request, context: Context) -> Decision | None:
     """What the first rule decides of all that apply, in the order of the policies."""
-    resource = request.resource
     found: _Rule | None = None
-    for pattern, rule in index.candidates(resource):
-        if (
-            (found is None or rule.order < found.order)
-            and pattern.matches(resource, context)
-            and rule.applies(request, context)
-        ):
+    for rule in index.matching(request.resource, context):
+        if (found is None or rule.order < found.order) and rule.applies(request, context):
             found = rule
     return None if found is None else found.decision
 

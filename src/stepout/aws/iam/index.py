@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Final, Generic, TypeVar
 
 from stepout.aws.iam.patterns import Pattern
+from stepout.aws.iam.request import Context
 
 __all__ = ["Index"]
 
@@ -22,7 +23,7 @@ class Index(Generic[T]):
     walk to ever shorter ones.
     """
 
-    __slots__ = ("_beginnings", "_exact", "_groups", "_shorter")
+    __slots__ = ("_beginnings", "_exact", "_groups", "_remembered", "_shorter")
 
     def __init__(self, entries: Iterable[tuple[Pattern, T]]) -> None:
         self._exact: dict[str, list[tuple[Pattern, T]]] = {}
@@ -33,6 +34,7 @@ class Index(Generic[T]):
         self._beginnings = sorted(under)
         self._groups = [under[beginning] for beginning in self._beginnings]
         self._shorter = _shorter(self._beginnings)
+        self._remembered: dict[str, list[tuple[Pattern, T]]] = {}
 
     def candidates(self, text: str) -> list[tuple[Pattern, T]]:
         """The patterns that may match, with their values."""
@@ -43,6 +45,30 @@ class Index(Generic[T]):
                 found += self._groups[at]
             at = self._shorter[at]
         return found
+
+    def matching(self, text: str, context: Context) -> Iterator[T]:
+        """The values of the patterns that match.
+
+        Patterns may share a beginning by the thousand (`arn:aws:states:*:…`). Which of them match a
+        text without asking the request is remembered: requests name the same things again and again.
+        """
+        found = self._remembered.get(text)
+        if found is None:
+            found = [
+                entry
+                for entry in self.candidates(text)
+                if entry[0].is_open or entry[0].matches(text, context)
+            ]
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[text] = found
+        for pattern, value in found:
+            if not pattern.is_open or pattern.matches(text, context):
+                yield value
+
+
+_MOST_REMEMBERED: Final = 256
+"""Texts; ours. A list of some hundred entries is some kilobytes."""
 
 
 def _shorter(beginnings: list[str]) -> list[int]:
