@@ -49,8 +49,8 @@ class Index(Generic[T]):
     def matching(self, text: str, context: Context) -> Iterator[T]:
         """The values of the patterns that match.
 
-        Patterns may share a beginning by the thousand (`arn:aws:states:*:…`). Which of them match a
-        text without asking the request is remembered: requests name the same things again and again.
+        Patterns may share a beginning by the thousand (`arn:aws:states:*:…`). Which of them match
+        a text without asking the request is remembered: requests name few things, and often.
         """
         found = self._remembered.get(text)
         if found is None:
