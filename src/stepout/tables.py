@@ -182,12 +182,13 @@ def boolean(raw: Raw) -> bool:
     return raw
 
 
-def each(read: Read) -> Read:
-    """A list of at least one, each once; every member that cannot be read is a problem."""
+def each(read: Read, *, may_be_empty: bool = False) -> Read:
+    """A list, each member once; every one that cannot be read is a problem."""
 
     def read_list(raw: Raw) -> tuple[Raw, ...]:
-        if not isinstance(raw, list) or not raw:
-            raise Unexpected("a list with at least one member", raw)
+        if not isinstance(raw, list) or not (raw or may_be_empty):
+            expected = "a list" if may_be_empty else "a list with at least one member"
+            raise Unexpected(expected, raw)
         found: list[Raw] = []
         problems: list[str] = []
         for at, member in enumerate(raw):

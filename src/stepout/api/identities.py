@@ -240,7 +240,7 @@ def _as_it_is(raw: Raw) -> Raw:
 
 _KEY: Final = {"access_key_id": _KEY_ID, "secret_access_key": _secret}
 _PRINCIPAL: Final = {
-    "policies": tables.each(tables.text),
+    "policies": tables.each(tables.text, may_be_empty=True),
     "boundary": tables.text,
     "tags": _tags,
 }
