@@ -217,6 +217,19 @@ def test_fetch_prints_the_answer(place: Place) -> None:
     assert json.loads(done.stdout) == {"url": ORDERS}
 
 
+def test_the_doctor_finds_every_part_of_the_way_open(place: Place) -> None:
+    done = place.run("stepout", "doctor", "--json")
+    assert done.returncode == 0, done.stdout
+    findings = json.loads(done.stdout)["findings"]
+    assert {one["probe"]: one["status"] for one in findings} == {
+        **dict.fromkeys(
+            ("settings", "endpoint", "credentials", "dns", "tcp", "tls", "service"), "ok"
+        ),
+        **{f"execution: {name}": "ok" for name in ("items", "orders", "tokens", "open")},
+        "execution: hooks": "skipped",  # it takes POST alone
+    }
+
+
 def test_an_unknown_host_fails_before_the_call_and_lists_those_there_are(place: Place) -> None:
     done = place.run("stepout", "fetch", "https://unknown.example.com/")
     assert done.returncode == 1

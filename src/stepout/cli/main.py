@@ -29,6 +29,7 @@ class Entry:
 COMMANDS: Final[Mapping[str, Entry]] = {
     "fetch": Entry("fetch", "use", "Call a URL, or a file of them, through the gateway."),
     "exec": Entry("exec", "use", "Run a command that calls APIs through the gateway.", "proxy"),
+    "doctor": Entry("doctor", "use", "Try each part of the way out from here."),
     "proxy": Entry("proxy", "use", "Serve an HTTPS proxy in front of the gateway.", "proxy"),
     "serve": Entry("serve", "local", "Serve Step Functions and EventBridge connections.", "server"),
     "run": Entry("run", "local", "Run a definition in this process.", "engine"),
