@@ -53,7 +53,8 @@ def _parts(comparison: Comparison, *, has_chart: bool, has_sources: bool) -> Ite
     yield _wrapped(verdict(comparison))
     if has_chart:
         yield _chart(comparison)
-    yield "\n".join(_listed(note) for note in comparison.notes)
+    if comparison.notes:
+        yield "\n".join(map(_listed, comparison.notes))
     yield "\n".join(["Not counted:", *map(_listed, NOT_COUNTED)])
     if has_sources:
         yield _sources(comparison.prices)
@@ -140,7 +141,7 @@ def _sources(prices: Prices) -> str:
     for name, price in prices.items.items():
         known = "" if prices.is_sure(name) else "; not seen for this region"
         published = f", {price.published}" if price.published else ""
-        lines.append(f"  {name:16}{_usd(price.usd):>11}  {UNITS[name]}")
+        lines.append(f"  {name:15}{_usd(price.usd):>11}  {UNITS[name]}")
         text = f"{price.source}{published}{known}"
         lines += wrap(text, COLUMNS, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines)
