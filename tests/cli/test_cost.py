@@ -11,7 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stepout.cli.chart import HEIGHT, chart, short
+from stepout.cli.cost import command
 from stepout.cli.main import commands
+from stepout.deploy.cost import ENDPOINTS
+from stepout.deploy.prices import UNITS
 
 UPSTREAMS = """
 [upstream.items]
@@ -325,3 +328,37 @@ def test_a_mark_at_the_right_stands_before_its_arrow_and_one_outside_is_not_draw
 )
 def test_numbers_are_short(number: float, text: str) -> None:
     assert short(number) == text
+
+
+# --- The page -------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "cost.md").read_text()
+
+
+def test_the_bill_on_the_page_is_what_is_printed() -> None:
+    block = re.search(r"```\n\$ stepout cost (.*)\n((?s:.*?))```", PAGE)
+    assert block
+    assert shown(*block[1].split()) == block[2]
+
+
+def test_the_prices_on_the_page_are_enough_for_its_region(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (arguments,) = re.findall(r"\$ stepout cost (--region .*)\n", PAGE)
+    (tmp_path / "prices.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert found(*arguments.split())["region"] == "eu-west-1"
+
+
+def test_every_option_is_on_the_page_and_every_price() -> None:
+    for option in command.params:
+        assert f"`{option.opts[0]}" in PAGE, option
+    for name in UNITS:
+        assert f"`{name}`" in PAGE
+    for compute, endpoints in ENDPOINTS.items():
+        (line,) = (line for line in PAGE.splitlines() if line.startswith(f"| `{compute}` |"))
+        assert set(re.findall(r"`([a-z.0-9]+)`", line)) == {
+            compute,
+            *(endpoint.service for endpoint in endpoints),
+        }

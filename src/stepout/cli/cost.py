@@ -241,7 +241,7 @@ def command(
     as_json: bool,
     **flags: Any,
 ) -> None:
-    """Hold a NAT gateway against Step Functions behind an interface endpoint, in USD a month.
+    """Compare a NAT gateway with Step Functions behind an interface endpoint, in USD a month.
 
     With NAME= an option is for one API; without, for all the others together. Asks nobody: prices
     come from a dated file, and from --prices and --price.

@@ -1,4 +1,4 @@
-"""What a month costs: a NAT gateway, against Step Functions behind an interface endpoint.
+"""What a month costs: a NAT gateway, and Step Functions behind an interface endpoint.
 
     NAT gateway      gateways × 730 h × (gateway + address) + GB × processing + GB out × transfer
     Step Functions   endpoints × zones × 730 h + GB × endpoint + calls × request + GB-s by tiers
