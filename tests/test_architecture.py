@@ -30,6 +30,7 @@ FLOORS = {
     "runtime": 3,
     "api": 4,
     "client": 4,
+    "deploy": 4,
     "origin": 4,
     "cli": 5,
     "testing": 5,

@@ -39,6 +39,7 @@ COMMANDS: Final[Mapping[str, Entry]] = {
     "check": Entry("check", "check", "Tell all problems of definitions and policies.", "engine"),
     "explain": Entry("explain", "check", "Tell who would let a call out, and why.", "server"),
     "graph": Entry("graph", "check", "Draw a definition as a Mermaid flowchart.", "engine"),
+    "cost": Entry("cost", "AWS", "Compare a NAT gateway with this way, in USD a month."),
     "admin": Entry("admin", "operate", "Certificates; the key of a server's secrets.", "server"),
 }
 """The commands, in the order in which they are listed."""
