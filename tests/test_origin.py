@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import http.client
+import socket
 import ssl
+import warnings
 
 import pytest
 
@@ -20,8 +24,6 @@ def fetch(
     context = ssl.create_default_context(cadata=origin.certificate_pem.decode())
     connection = http.client.HTTPSConnection(HOST, context=context, timeout=5)
     address = origin.connect_to[HOST, 443]
-    import socket
-
     raw = socket.create_connection(address, 5)
     connection.sock = context.wrap_socket(raw, server_hostname=HOST)
     connection.request(method, path, headers=headers)
@@ -121,3 +123,22 @@ def test_the_plugin_gives_fixtures_to_any_project(pytester: pytest.Pytester) -> 
 
 
 pytest_plugins = ["pytester"]
+
+
+def test_a_handshake_that_is_under_way_ends_with_the_origin() -> None:
+    """Its transport would be left open, and warned of whenever garbage is collected."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ResourceWarning)
+        with (
+            Origin() as origin,
+            socket.create_connection(("127.0.0.1", origin.port), 5) as client,
+        ):
+            client.sendall(b"\x16\x03\x01")  # the beginning of a ClientHello
+            # An exchange after it: the half one has been accepted by then.
+            origin.get(URL).respond(200)
+            assert fetch(origin).status == 200
+            origin.stop()
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+        gc.collect()
+    assert [str(one.message) for one in told if "unclosed" in str(one.message)] == []

@@ -284,6 +284,9 @@ class Origin:
             self._server.close()
         for transport in list(self.connections):
             transport.abort()
+        # A connection whose TLS handshake is not over is known to its own task alone.
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
         # Aborted transports, and TLS above them, close in the next rounds of the loop.
         for _ in range(_CLOSING_ROUNDS):
             await asyncio.sleep(0)
