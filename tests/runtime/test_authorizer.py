@@ -80,7 +80,26 @@ async def test_a_change_meanwhile_is_not_overwritten() -> None:
     authorizer = Authorizer(store, endpoint.authorise, SystemClock())
     authorizer.begin(connection())
     changed = replace(connection(), state="DEAUTHORIZED", credential=None)
-    await store.replace(changed)
+    assert await store.replace(connection(), changed)
+    assert await settled(store, endpoint) == changed
+
+
+async def test_a_change_that_is_being_saved_is_not_overwritten() -> None:
+    """A disk takes a while; the change was answered, and must stand."""
+    may_save = asyncio.Event()
+
+    async def save(_arn: str, _connection: Connection | None) -> None:
+        await may_save.wait()
+
+    store, endpoint = MemoryConnections([connection()], save), Endpoint(None)
+    authorizer = Authorizer(store, endpoint.authorise, SystemClock())
+    authorizer.begin(connection())
+    changed = replace(connection(), state="DEAUTHORIZED", credential=None)
+    changing = asyncio.create_task(store.replace(connection(), changed))
+    await asyncio.sleep(0)
+    assert await settled(store, endpoint) == connection()
+    may_save.set()
+    assert await changing
     assert await settled(store, endpoint) == changed
 
 

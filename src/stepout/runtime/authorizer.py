@@ -42,17 +42,15 @@ class Authorizer:
 
     async def _try(self, connection: Connection) -> None:
         reason = await self._authorise(connection)
-        current = await self._connections.connection(connection.arn)
-        if current != connection:
-            # Updated or deleted meanwhile: that change has its own attempt.
-            return
         if reason is None:
             now = self._clock.now() // 1_000
             current = replace(connection, state="AUTHORIZED", state_reason=None, authorized=now)
         else:
             # As recorded on AWS, a connection whose token endpoint fails stays AUTHORIZING.
             current = replace(connection, state_reason=reason)
-        await self._connections.replace(current)
+        if not await self._connections.replace(connection, current):
+            # Updated or deleted meanwhile: that change has its own attempt.
+            return
         _log.info(
             "connection",
             extra={"fields": {"arn": current.arn, "state": current.state, "reason": reason}},
