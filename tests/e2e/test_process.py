@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -200,6 +201,7 @@ def test_health_readiness_and_metrics(serve: Serve) -> None:
     metrics = get(f"{server.url}/_stepout/metrics")
     assert 'stepout_requests_total{error="",operation="ListStateMachines"} 1.0' in metrics
     assert "stepout_executions_in_flight 0.0" in metrics
+    assert re.search(r"^stepout_tasks [1-9]", metrics, re.MULTILINE)
 
 
 def test_the_ready_line_says_where_and_how(serve: Serve) -> None:
