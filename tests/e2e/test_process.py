@@ -193,6 +193,40 @@ def is_draining(server: ServerProcess) -> bool:
     return False
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux limits another process.")
+def test_a_change_that_cannot_be_kept_is_refused_and_is_made_when_there_is_room(
+    serve: Serve, tmp_path: Path
+) -> None:
+    import resource
+
+    data, audit = str(tmp_path / "data"), tmp_path / "audit.jsonl"
+    server = serve("--data", data, "--audit", str(audit))
+    sfn = server.client("stepfunctions", retries={"total_max_attempts": 1})
+    machine: Any = {
+        "name": "m",
+        "type": "EXPRESS",
+        "roleArn": ROLE,
+        "definition": '{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}',
+    }
+    arn = "arn:aws:states:us-east-1:123456789012:stateMachine:m"
+    # Such as a disk that takes nothing more.
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    with pytest.raises(ClientError) as refused:
+        sfn.create_state_machine(**machine)
+    with pytest.raises(ClientError, match="Does Not Exist"):
+        sfn.start_sync_execution(stateMachineArn=arn)
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (-1, resource.RLIM_INFINITY))
+    assert refused.value.response["Error"]["Code"] == "ServiceUnavailable"
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+    sfn.create_state_machine(**machine)
+    assert sfn.start_sync_execution(stateMachineArn=arn)["status"] == "SUCCEEDED"
+    lines = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert [line["operation"] for line in lines] == ["CreateStateMachine", "StartSyncExecution"]
+    assert server.end() == 0
+    again = serve("--data", data).client("stepfunctions")
+    assert again.start_sync_execution(stateMachineArn=arn)["status"] == "SUCCEEDED"
+
+
 def test_health_readiness_and_metrics(serve: Serve) -> None:
     server = serve()
     server.client("stepfunctions").list_state_machines()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from stepout.aws.connections import Connection
+from stepout.errors import StoreError
 from stepout.runtime.clock import Clock
 from stepout.store.protocol import Connections
 
@@ -48,7 +49,14 @@ class Authorizer:
         else:
             # As recorded on AWS, a connection whose token endpoint fails stays AUTHORIZING.
             current = replace(connection, state_reason=reason)
-        if not await self._connections.replace(connection, current):
+        try:
+            kept = await self._connections.replace(connection, current)
+        except StoreError as error:
+            # It stays AUTHORIZING until it is updated, or the server starts again.
+            fields = {"arn": connection.arn, "reason": str(error)}
+            _log.error("store failed", extra={"fields": fields})
+            return
+        if not kept:
             # Updated or deleted meanwhile: that change has its own attempt.
             return
         _log.info(
