@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -225,6 +226,30 @@ def test_a_change_that_cannot_be_kept_is_refused_and_is_made_when_there_is_room(
     assert server.end() == 0
     again = serve("--data", data).client("stepfunctions")
     assert again.start_sync_execution(stateMachineArn=arn)["status"] == "SUCCEEDED"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="The signals are POSIX's.")
+def test_signals_for_daemons_do_not_end_the_server(serve: Serve) -> None:
+    server = serve()
+    names = ["SIGHUP", "SIGUSR1", "SIGUSR2"]
+    for name in names:
+        server.send(getattr(signal, name))
+    wait_until(lambda: server.log.read_text().count(" signal name=") == len(names))
+    assert get(f"{server.url}/_stepout/ready") == '{"status":"ready"}'
+    assert server.end() == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="The terminals are POSIX's.")
+def test_a_server_of_a_terminal_ends_with_it(tmp_path: Path) -> None:
+    ours, its = os.openpty()
+    command = [sys.executable, "-m", "stepout.cli", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdin=its, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"stepout serves")
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 0
+    os.close(ours)
+    os.close(its)
 
 
 def test_health_readiness_and_metrics(serve: Serve) -> None:
