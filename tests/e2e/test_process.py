@@ -252,6 +252,30 @@ def test_a_server_of_a_terminal_ends_with_it(tmp_path: Path) -> None:
     os.close(its)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux shows the limits of others.")
+@pytest.mark.parametrize(("hard", "warned"), [(20_000, 0), (500, 1)])
+def test_the_server_asks_for_the_descriptors_that_it_needs(
+    tmp_path: Path, hard: int, warned: int
+) -> None:
+    import resource
+
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < hard:
+        pytest.skip("The system allows less.")
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "stepout.cli", "serve", "--port", "0"]
+    limited = ["sh", "-c", f'ulimit -Sn 256 && ulimit -Hn {hard} && exec "$@"', "sh", *command]
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(limited, stdout=subprocess.PIPE, stderr=stderr) as process,
+    ):
+        assert process.stdout is not None
+        process.stdout.readline()
+        soft, _ = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        process.terminate()
+    assert soft == min(hard, 10_000 + 64 + 1_024 + 256)
+    assert log.read_text().count("few descriptors") == warned
+
+
 def test_health_readiness_and_metrics(serve: Serve) -> None:
     server = serve()
     server.client("stepfunctions").list_state_machines()
