@@ -144,6 +144,9 @@ class Directory:
     ) -> Directory:
         """Read a file; raises `SettingsError` with every problem."""
         found = tables.load(path, "The identities file")
+        if not found:
+            # Not a way to shut all callers out: whoever writes a file anew empties it first.
+            raise SettingsError(f"{path}: Expected users, roles or policies, found nothing.")
         reader = _Reader(path, account, partition_of(region), environ)
         directory = reader.read(found)
         if reader.problems:

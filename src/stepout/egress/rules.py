@@ -60,6 +60,9 @@ def load(
         text = path.read_text("utf-8")
     except (OSError, ValueError) as error:
         raise SettingsError(f"The egress policy {path} cannot be read: {error}.") from None
+    if not text.strip():
+        # Not a way to forbid everything: whoever writes a file anew empties it first.
+        raise SettingsError(f"{path}: Expected rules, or a mode, found an empty file.")
     return parse(text, str(path), networks=networks, upstreams=upstreams)
 
 
