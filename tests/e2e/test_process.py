@@ -221,9 +221,9 @@ def test_a_change_that_cannot_be_kept_is_refused_and_is_made_when_there_is_room(
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
     sfn.create_state_machine(**machine)
     assert sfn.start_sync_execution(stateMachineArn=arn)["status"] == "SUCCEEDED"
+    assert server.end() == 0
     lines = [json.loads(line) for line in audit.read_text().splitlines()]
     assert [line["operation"] for line in lines] == ["CreateStateMachine", "StartSyncExecution"]
-    assert server.end() == 0
     again = serve("--data", data).client("stepfunctions")
     assert again.start_sync_execution(stateMachineArn=arn)["status"] == "SUCCEEDED"
 
