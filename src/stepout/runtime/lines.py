@@ -18,10 +18,14 @@ class Lines:
     it, in front of some later one, or fail when they are closed.
     """
 
-    def __init__(self, path: Path, mode: int = 0o666) -> None:
-        """Open a file, of this mode less the umask where it is new; raises `OSError`."""
-        # Appended to: whoever rotates it may copy it and cut it off.
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
+    def __init__(self, file: Path | int, mode: int = 0o666) -> None:
+        """Open a file, of this mode less the umask where it is new; raises `OSError`. An open
+        descriptor may be given in place of a path."""
+        if isinstance(file, int):
+            self._file = file
+        else:
+            # Appended to: whoever rotates it may copy it and cut it off.
+            self._file = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
 
     def write(self, text: bytes) -> None:
         """Raises `OSError`; nothing of the text is in the file then."""
@@ -45,6 +49,8 @@ class Lines:
             # One that was rotated meanwhile has the piece no more.
             if size and stat.S_ISREG(found.st_mode) and found.st_size >= size:
                 os.ftruncate(self._file, found.st_size - size)
+                # Of a descriptor that does not append.
+                os.lseek(self._file, -size, os.SEEK_CUR)
 
 
 class Printed:
