@@ -75,6 +75,9 @@ def load(path: Path, what: str) -> dict[str, Raw]:
         content = path.read_text("utf-8")
     except (OSError, ValueError) as error:
         raise SettingsError(f"{what} {path} cannot be read: {error}.") from None
+    if not content.strip():
+        # Not a way to close or open everything: whoever writes a file anew empties it first.
+        raise SettingsError(f"{path}: expected tables, found an empty file.")
     return parse(content, str(path))
 
 

@@ -138,6 +138,7 @@ def test_roles_of_the_server_stay_when_the_file_changes(directory: Directory) ->
 @pytest.mark.parametrize(
     ("text", "problems"),
     [
+        ("\n", ["expected tables, found an empty file"]),
         ("[user", ["is not TOML"]),
         ("user = 1", ["[user]: expected tables [user.NAME], found 1"]),
         ("[user]\nann = 1", ["[user.ann]: expected a table, found 'something else'"]),

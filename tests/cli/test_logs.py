@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 PROGRAM = """
 import logging, sys
@@ -29,6 +33,28 @@ def lines(log_format: str) -> list[str]:
     )
     assert done.stdout == ""
     return done.stderr.splitlines()
+
+
+LATER = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+size = __import__("os").fstat(2).st_size
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 30, resource.RLIM_INFINITY))
+log.info("does not fit")
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+log.info("fits")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="The limit of a file's size is POSIX's.")
+@pytest.mark.parametrize("mode", ["w", "a"])
+def test_a_line_that_the_disk_does_not_take_tears_no_other(tmp_path: Path, mode: str) -> None:
+    path = tmp_path / "log"
+    with path.open(mode) as stderr:
+        command = [sys.executable, "-c", PROGRAM + LATER, "json"]
+        subprocess.run(command, stderr=stderr, check=True)
+    events = [json.loads(line)["event"] for line in path.read_text().splitlines()]
+    assert events == ["request", "said this", "request failed", "fits"]
 
 
 def test_text_has_keys_and_quotes_what_is_not_one_word() -> None:

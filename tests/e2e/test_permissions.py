@@ -138,8 +138,14 @@ class World:
             config=Config(inject_host_prefix=False, retries={"total_max_attempts": 1}),
         )
 
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.audit.read_text().splitlines()]
+    def lines(self, count: int) -> list[dict[str, Any]]:
+        """So many lines of the audit log; the last one comes a moment after its answer."""
+        for _ in range(1_000):
+            lines = self.audit.read_text().splitlines()
+            if len(lines) >= count:
+                break
+            time.sleep(0.01)
+        return [json.loads(line) for line in lines]
 
 
 @pytest.fixture
@@ -386,7 +392,7 @@ def test_every_request_has_its_line_in_the_audit_log(world: World) -> None:
             "", aws_access_key_id="AKIDCALLER", aws_secret_access_key="wrong"
         ).list_state_machines
     )
-    lines = world.lines()
+    lines = world.lines(4)
     shown = [(line["operation"], line["decision"], line.get("resource")) for line in lines]
     assert shown == [
         ("CreateStateMachine", "allowed", MACHINE),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import signal
 import socket
 import subprocess
@@ -192,6 +194,88 @@ def is_draining(server: ServerProcess) -> bool:
     return False
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux limits another process.")
+def test_a_change_that_cannot_be_kept_is_refused_and_is_made_when_there_is_room(
+    serve: Serve, tmp_path: Path
+) -> None:
+    import resource
+
+    data, audit = str(tmp_path / "data"), tmp_path / "audit.jsonl"
+    server = serve("--data", data, "--audit", str(audit))
+    sfn = server.client("stepfunctions", retries={"total_max_attempts": 1})
+    machine: Any = {
+        "name": "m",
+        "type": "EXPRESS",
+        "roleArn": ROLE,
+        "definition": '{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}',
+    }
+    arn = "arn:aws:states:us-east-1:123456789012:stateMachine:m"
+    # Such as a disk that takes nothing more.
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    with pytest.raises(ClientError) as refused:
+        sfn.create_state_machine(**machine)
+    with pytest.raises(ClientError, match="Does Not Exist"):
+        sfn.start_sync_execution(stateMachineArn=arn)
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (-1, resource.RLIM_INFINITY))
+    assert refused.value.response["Error"]["Code"] == "ServiceUnavailable"
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+    sfn.create_state_machine(**machine)
+    assert sfn.start_sync_execution(stateMachineArn=arn)["status"] == "SUCCEEDED"
+    assert server.end() == 0
+    lines = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert [line["operation"] for line in lines] == ["CreateStateMachine", "StartSyncExecution"]
+    again = serve("--data", data).client("stepfunctions")
+    assert again.start_sync_execution(stateMachineArn=arn)["status"] == "SUCCEEDED"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="The signals are POSIX's.")
+def test_signals_for_daemons_do_not_end_the_server(serve: Serve) -> None:
+    server = serve()
+    names = ["SIGHUP", "SIGUSR1", "SIGUSR2"]
+    for name in names:
+        server.send(getattr(signal, name))
+    wait_until(lambda: server.log.read_text().count(" signal name=") == len(names))
+    assert get(f"{server.url}/_stepout/ready") == '{"status":"ready"}'
+    assert server.end() == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="The terminals are POSIX's.")
+def test_a_server_of_a_terminal_ends_with_it(tmp_path: Path) -> None:
+    ours, its = os.openpty()
+    command = [sys.executable, "-m", "stepout.cli", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdin=its, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"stepout serves")
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 0
+    os.close(ours)
+    os.close(its)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Only Linux shows the limits of others.")
+@pytest.mark.parametrize(("hard", "warned"), [(20_000, 0), (500, 1)])
+def test_the_server_asks_for_the_descriptors_that_it_needs(
+    tmp_path: Path, hard: int, warned: int
+) -> None:
+    import resource
+
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < hard:
+        pytest.skip("The system allows less.")
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "stepout.cli", "serve", "--port", "0"]
+    limited = ["sh", "-c", f'ulimit -Sn 256 && ulimit -Hn {hard} && exec "$@"', "sh", *command]
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(limited, stdout=subprocess.PIPE, stderr=stderr) as process,
+    ):
+        assert process.stdout is not None
+        process.stdout.readline()
+        soft, _ = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        process.terminate()
+    assert soft == min(hard, 10_000 + 64 + 1_024 + 256)
+    assert log.read_text().count("few descriptors") == warned
+
+
 def test_health_readiness_and_metrics(serve: Serve) -> None:
     server = serve()
     server.client("stepfunctions").list_state_machines()
@@ -200,6 +284,7 @@ def test_health_readiness_and_metrics(serve: Serve) -> None:
     metrics = get(f"{server.url}/_stepout/metrics")
     assert 'stepout_requests_total{error="",operation="ListStateMachines"} 1.0' in metrics
     assert "stepout_executions_in_flight 0.0" in metrics
+    assert re.search(r"^stepout_tasks [1-9]", metrics, re.MULTILINE)
 
 
 def test_the_ready_line_says_where_and_how(serve: Serve) -> None:

@@ -209,6 +209,12 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         load(tmp_path / "bytes.toml")
 
 
+def test_an_empty_file_is_one_that_is_being_written(tmp_path: Path) -> None:
+    (tmp_path / "empty.toml").write_text("\n")
+    with pytest.raises(SettingsError, match="expected tables, found an empty file"):
+        load(tmp_path / "empty.toml")
+
+
 REFERENCE = (Path(__file__).parents[2] / "docs" / "reference.md").read_text("utf-8")
 
 

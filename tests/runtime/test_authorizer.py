@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from stepout.aws.connections import Connection, credential_from_request
+from stepout.errors import StoreError
 from stepout.runtime.authorizer import Authorizer
 from stepout.runtime.clock import SystemClock
 from stepout.store.memory import MemoryConnections
@@ -80,7 +83,26 @@ async def test_a_change_meanwhile_is_not_overwritten() -> None:
     authorizer = Authorizer(store, endpoint.authorise, SystemClock())
     authorizer.begin(connection())
     changed = replace(connection(), state="DEAUTHORIZED", credential=None)
-    await store.replace(changed)
+    assert await store.replace(connection(), changed)
+    assert await settled(store, endpoint) == changed
+
+
+async def test_a_change_that_is_being_saved_is_not_overwritten() -> None:
+    """A disk takes a while; the change was answered, and must stand."""
+    may_save = asyncio.Event()
+
+    async def save(_arn: str, _connection: Connection | None) -> None:
+        await may_save.wait()
+
+    store, endpoint = MemoryConnections([connection()], save), Endpoint(None)
+    authorizer = Authorizer(store, endpoint.authorise, SystemClock())
+    authorizer.begin(connection())
+    changed = replace(connection(), state="DEAUTHORIZED", credential=None)
+    changing = asyncio.create_task(store.replace(connection(), changed))
+    await asyncio.sleep(0)
+    assert await settled(store, endpoint) == connection()
+    may_save.set()
+    assert await changing
     assert await settled(store, endpoint) == changed
 
 
@@ -90,6 +112,19 @@ async def test_a_connection_that_is_gone_stays_gone() -> None:
     authorizer.begin(connection())
     await store.remove(connection().arn)
     assert await settled(store, endpoint) is None
+
+
+async def test_a_store_that_fails_is_told_and_nothing_is_changed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def save(_arn: str, _connection: Connection | None) -> None:
+        raise StoreError("The disk is full.")
+
+    store, endpoint = MemoryConnections([connection()], save), Endpoint(None)
+    authorizer = Authorizer(store, endpoint.authorise, SystemClock())
+    authorizer.begin(connection())
+    assert await settled(store, endpoint) == connection()
+    assert [vars(record)["fields"]["reason"] for record in caplog.records] == ["The disk is full."]
 
 
 async def test_closing_ends_what_is_under_way() -> None:

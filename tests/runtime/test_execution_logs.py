@@ -25,7 +25,7 @@ from stepout.errors import SettingsError
 from stepout.journal.memory import MemoryJournal
 from stepout.runtime.clock import SystemClock
 from stepout.runtime.driver import Driver, Inbox
-from stepout.runtime.execution_logs import MAX_DATA, STDOUT, ExecutionLogs, record_of
+from stepout.runtime.execution_logs import MAX_DATA, MAX_OPEN, STDOUT, ExecutionLogs, record_of
 from stepout.runtime.pool import EvaluationPool
 from stepout.tasks import Integrations, Scope
 
@@ -455,11 +455,25 @@ def test_a_file_that_cannot_be_opened_stops_no_execution(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "orders.jsonl").mkdir()
-    assert ExecutionLogs(str(tmp_path)).observer(logging_to(), run_of()) is None
+    write(tmp_path, logging_to(), [event_of()])
     (record,) = caplog.records
     fields = vars(record)["fields"]
     assert (record.levelno, fields["file"]) == (logging.ERROR, str(tmp_path / "orders.jsonl"))
     assert "Is a directory" in fields["error"]
+
+
+def test_no_number_of_log_groups_keeps_more_files_open(tmp_path: Path) -> None:
+    logs = ExecutionLogs(str(tmp_path))
+    groups = [f"group{number}" for number in range(MAX_OPEN + 10)]
+    observers = [logs.observer(logging_to(group), run_of()) for group in groups]
+    for number in (1, 2):
+        for observe in observers:
+            assert observe is not None
+            observe([event_of(number)])
+            assert len(logs._files) <= MAX_OPEN
+    logs.close()
+    for group in groups:
+        assert [line["id"] for line in written(tmp_path / f"{group}.jsonl")] == ["1", "2"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="The system has no /dev/full.")
@@ -474,5 +488,5 @@ def test_output_that_takes_no_more_stops_no_execution(
         observe([event_of()])
     (record,) = caplog.records
     fields = vars(record)["fields"]
-    assert (record.levelno, fields["file"]) == (logging.ERROR, "/dev/full")
+    assert (record.levelno, fields["file"]) == (logging.ERROR, STDOUT)
     assert "No space left on device" in fields["error"]

@@ -33,7 +33,7 @@ async def data(tmp_path: Path) -> Path:
     store = await open_sqlite(directory)
     for name in (*NAMES, "removed"):
         await store.connections.add(connection(name))
-    await store.connections.replace(replace(connection("a"), secret_version=2))
+    await store.connections.replace(connection("a"), replace(connection("a"), secret_version=2))
     await store.connections.remove(connection("removed").arn)
     await store.close()
     return directory

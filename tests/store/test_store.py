@@ -37,7 +37,7 @@ async def test_a_machine_is_kept_changed_and_removed(store: Store) -> None:
     assert not await machines.add(replace(record, definition="other"))
     assert await machines.get(record.arn) == record
     changed = replace(record, updated=9, revision_id="r")
-    await machines.replace(changed)
+    assert await machines.replace(record, changed)
     assert await machines.get(record.arn) == changed
     assert await machines.remove(record.arn)
     assert not await machines.remove(record.arn)
@@ -45,17 +45,31 @@ async def test_a_machine_is_kept_changed_and_removed(store: Store) -> None:
 
 
 async def test_a_change_of_what_was_removed_does_nothing(store: Store) -> None:
-    await store.machines.replace(machine("gone"))
-    await store.connections.replace(connection("gone"))
+    gone, lost = machine("gone"), connection("gone")
+    assert not await store.machines.replace(gone, replace(gone, updated=9))
+    assert not await store.connections.replace(lost, replace(lost, state="AUTHORIZED"))
     assert await store.machines.list(REGION, ACCOUNT) == []
     assert await store.connections.all() == []
+
+
+async def test_of_many_who_change_one_thing_at_a_time_one_succeeds(store: Store) -> None:
+    """Who comes second has read what is no longer so, and must read again."""
+    record, kept = machine("a"), connection("a")
+    await store.machines.add(record)
+    await store.connections.add(kept)
+    machines = [store.machines.replace(record, replace(record, updated=n)) for n in range(90, 99)]
+    connections = [
+        store.connections.replace(kept, replace(kept, secret_version=n)) for n in range(90, 99)
+    ]
+    assert sum(await asyncio.gather(*machines)) == 1
+    assert sum(await asyncio.gather(*connections)) == 1
 
 
 async def test_lists_hold_one_region_and_account_in_the_order_of_creation(store: Store) -> None:
     for name in ("b", "a", "c"):
         await store.machines.add(machine(name))
     await store.machines.add(machine("elsewhere", "eu-west-1"))
-    await store.machines.replace(replace(machine("b"), updated=9))
+    await store.machines.replace(machine("b"), replace(machine("b"), updated=9))
     listed = await store.machines.list(REGION, ACCOUNT)
     assert [record.name for record in listed] == ["b", "a", "c"]
 
@@ -71,7 +85,7 @@ async def test_a_connection_is_found_by_its_arn_and_its_name(store: Store) -> No
     assert await connections.find(REGION, ACCOUNT, "b") is None
     assert len(await connections.list(REGION, ACCOUNT)) == 1
     assert len(await connections.all()) == 2
-    await connections.replace(replace(kept, credential=None, state="DEAUTHORIZED"))
+    await connections.replace(kept, replace(kept, credential=None, state="DEAUTHORIZED"))
     found = await connections.connection(kept.arn)
     assert found is not None
     assert found.credential is None
@@ -99,7 +113,7 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     kept = [connection(name) for name in ("b", "a")]
     for item in kept:
         await store.connections.add(item)
-    await store.connections.replace(replace(kept[0], secret_version=2))
+    await store.connections.replace(kept[0], replace(kept[0], secret_version=2))
     await store.machines.add(machine("m"))
     await store.machines.add(machine("removed"))
     await store.machines.remove(machine("removed").arn)

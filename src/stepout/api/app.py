@@ -25,7 +25,7 @@ from stepout.api.repeats import Repeats, Started, key_of
 from stepout.api.services import Services
 from stepout.aws.shapes import Service
 from stepout.aws.sigv4 import SignedRequest
-from stepout.errors import ServiceError
+from stepout.errors import ServiceError, StoreError
 
 __all__ = ["MAX_BODY", "App", "Health"]
 
@@ -118,6 +118,10 @@ class App:
             return Answer(200, protocol.content_type(named), body)
         except ServiceError as error:
             return protocol.refusal(error, exchange.request_id, named)
+        except StoreError as error:
+            fields = {"operation": exchange.operation, "reason": str(error)}
+            _log.error("store failed", extra={"fields": fields})
+            return protocol.refusal(faults.NOT_KEPT, exchange.request_id, named)
         except _Gone:
             raise
         except Exception:  # noqa: BLE001 — the last line of defence

@@ -6,15 +6,14 @@ No payloads, no secrets: of a request only its operation and the ARN that it is 
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import time
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 from stepout.api.exchange import Answer, Exchange
 from stepout.asl.values import Json, dumps
 from stepout.errors import SettingsError
+from stepout.runtime.lines import Lines, Printed
 
 __all__ = ["STDOUT", "Audit"]
 
@@ -35,29 +34,26 @@ class Audit:
 
     def __init__(self, target: str | None) -> None:
         """Raises `SettingsError` where the file cannot be opened."""
-        self._file: TextIO | None = None
+        self._file: Lines | Printed | None = None
         if target == STDOUT:
-            self._file = sys.stdout
+            self._file = Printed()
         elif target is not None:
             try:
-                # Appended to: whoever rotates it may copy it and cut it off.
-                handle = os.open(Path(target), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+                self._file = Lines(Path(target), mode=0o600)
             except OSError as error:
                 raise SettingsError(f"The audit log {target} cannot be opened: {error}.") from None
-            self._file = os.fdopen(handle, "a", encoding="utf-8")
 
     def write(self, exchange: Exchange, answer: Answer) -> None:
         """Write the line of a request that was answered."""
         if self._file is None:
             return
         try:
-            self._file.write(f"{dumps(_record(exchange, answer)).decode()}\n")
-            self._file.flush()
+            self._file.write(dumps(_record(exchange, answer)) + b"\n")
         except (OSError, ValueError) as error:
             _log.error("audit line lost", extra={"fields": {"error": str(error)}})
 
     def close(self) -> None:
-        if self._file is not None and self._file is not sys.stdout:
+        if self._file is not None:
             self._file.close()
 
 

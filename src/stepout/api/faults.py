@@ -16,6 +16,7 @@ from stepout.errors import ServiceError
 __all__ = [
     "ACCESS_DENIED",
     "INTERNAL",
+    "NOT_KEPT",
     "bad_host",
     "body_of",
     "denied",
@@ -44,6 +45,14 @@ ACCESS_DENIED: Final = "AccessDeniedException"
 INTERNAL: Final = ServiceError(
     "InternalFailure", "The request failed inside the server; its log says why.", status=500
 )
+
+
+NOT_KEPT: Final = ServiceError(
+    "ServiceUnavailable",
+    "The server cannot keep the change: its store failed, and its log says why.",
+    status=503,
+)
+"""A full disk, above all: nothing has changed, and an SDK may try again."""
 
 
 def body_of(error: ServiceError) -> bytes:

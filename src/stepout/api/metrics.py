@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
@@ -34,7 +35,7 @@ _BUCKETS: Final = (
 
 class Metrics:
     """`stepout_requests_total`, `stepout_request_seconds`, `stepout_executions_in_flight`,
-    `stepout_refused_total`, `stepout_repeats_total`."""
+    `stepout_tasks`, `stepout_refused_total`, `stepout_repeats_total`."""
 
     def __init__(self, in_flight: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
@@ -69,6 +70,11 @@ class Metrics:
             "Executions that are running.",
             registry=self._registry,
         ).set_function(in_flight)
+        Gauge(
+            "stepout_tasks",
+            "Tasks of the event loop: a few of the server's own, and those of requests.",
+            registry=self._registry,
+        ).set_function(lambda: len(asyncio.all_tasks()))
         # Operation names and error codes come from the models and from us: the sets are bounded.
         self._count = lru_cache(1_024)(requests.labels)
         self._time = lru_cache(128)(seconds.labels)

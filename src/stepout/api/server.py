@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
 import socket
 import ssl
@@ -50,6 +52,8 @@ from stepout.tasks.credentials import TokenCache
 from stepout.tasks.mocks import Functions, Mocks, TaskFunction
 
 __all__ = ["Server", "serve"]
+
+_log = logging.getLogger("stepout.server")
 
 SERVICES: Final = ("stepfunctions", "events", "sts")
 """The service models that the server answers."""
@@ -267,16 +271,40 @@ async def serve(
     server = Server(settings, environ=environ)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    ending = _ending()
+    for number in ending:
         _on_signal(loop, number, stop.set)
+    for number in _others(ending):
+        _on_signal(loop, number, partial(_pass_over, number))
     await server.start()
     announce(_ready_line(settings, server))
     await stop.wait()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending:
         # Whoever asks a second time does not want to wait for the drain.
         signal.signal(number, signal.SIG_DFL)
     await server.stop()
     return 0
+
+
+def _ending() -> list[signal.Signals]:
+    """What tells the server to stop; a terminal that is closed does, too."""
+    ending = [signal.SIGTERM, signal.SIGINT]
+    if os.name == "posix" and os.isatty(0) and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
+    return ending
+
+
+def _others(ending: Sequence[signal.Signals]) -> list[signal.Signals]:
+    """What would end the process, and is sent to daemons to have files read again or opened anew:
+    here these are followed anyway."""
+    if os.name != "posix":
+        return []
+    others = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    return [number for number in others if number not in ending]
+
+
+def _pass_over(number: signal.Signals) -> None:
+    _log.info("signal", extra={"fields": {"name": number.name, "why": "It asks for nothing."}})
 
 
 def _on_signal(

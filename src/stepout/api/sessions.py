@@ -6,14 +6,17 @@ is now, not as it was when the session began.
 
 from __future__ import annotations
 
+import heapq
 import secrets
 import string
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from stepout.api import faults
 from stepout.api.identities import Directory, Role
+from stepout.api.limits import SHARE
 from stepout.aws.iam import Grants, Policy, Principal
 from stepout.secret import Secret
 
@@ -37,6 +40,8 @@ class Session:
     issued: int
     principal: Principal
     role_arn: str
+    holder: str
+    """Who began it, for counting."""
     policies: tuple[Policy, ...]
     """What the session has less than its role."""
     _grants: tuple[Directory, Grants | None] | None = field(default=None, repr=False)
@@ -62,6 +67,10 @@ class Sessions:
 
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
+        self._ends: list[tuple[int, str]] = []
+        """When each ends, the first at the top of this heap."""
+        self._held: Counter[str] = Counter()
+        """Who began how many."""
 
     def find(self, access_key_id: str) -> Session | None:
         """A session, also one that has expired since; the signature's check tells."""
@@ -72,15 +81,17 @@ class Sessions:
         role: Role,
         name: str,
         *,
+        holder: str,
         now: int,
         seconds: int,
         policies: Sequence[Policy],
         tags: Mapping[str, str],
     ) -> Session:
-        """Begin a session; raises `ServiceError` where there are too many."""
-        if len(self._sessions) >= MAX_SESSIONS:
+        """Begin a session; raises `ServiceError` where there are too many, or too many of its
+        holder: as with other places, whoever comes next finds one (see `limits`)."""
+        if not self._has_place(holder):
             self._forget_expired(now)
-        if len(self._sessions) >= MAX_SESSIONS:
+        if not self._has_place(holder):
             raise faults.throttled()
         session = Session(
             access_key_id=f"ASIA{_letters(16)}",
@@ -90,14 +101,23 @@ class Sessions:
             issued=now,
             principal=role.as_session(name, tags),
             role_arn=role.arn,
+            holder=holder,
             policies=tuple(policies),
         )
         self._sessions[session.access_key_id] = session
+        self._held[holder] += 1
+        heapq.heappush(self._ends, (session.expires, session.access_key_id))
         return session
 
+    def _has_place(self, holder: str) -> bool:
+        return self._held[holder] < SHARE * (MAX_SESSIONS - len(self._sessions))
+
     def _forget_expired(self, now: int) -> None:
-        for key in [key for key, session in self._sessions.items() if session.expires <= now]:
-            del self._sessions[key]
+        while self._ends and self._ends[0][0] <= now:
+            session = self._sessions.pop(heapq.heappop(self._ends)[1])
+            self._held[session.holder] -= 1
+            if not self._held[session.holder]:
+                del self._held[session.holder]
 
 
 def _letters(count: int) -> str:

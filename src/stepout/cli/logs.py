@@ -7,10 +7,13 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import orjson
+
+from stepout.runtime.lines import Lines
 
 __all__ = ["configure"]
 
@@ -23,11 +26,37 @@ def configure(log_format: str) -> None:
     # for it halves the cost of a line (Python's logging guide, "Optimization").
     logging._srcfile = None  # noqa: SLF001 — documented there
     logging.setLogRecordFactory(_Record)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _handler()
     handler.setFormatter(_Formatter(_FORMATS[log_format]))
     # What libraries have to say is rare, and has the same form.
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("stepout").setLevel(logging.INFO)
+
+
+def _handler() -> logging.Handler:
+    try:
+        return _Handler(sys.stderr.fileno())
+    except (AttributeError, OSError):
+        # It is no file, or there is none.
+        return logging.StreamHandler(sys.stderr)
+
+
+class _Handler(logging.Handler):
+    """Writes to a descriptor, each line whole or not at all."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._lines = Lines(descriptor)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = self.format(record)
+        except Exception:  # noqa: BLE001 — as every handler of the standard library
+            self.handleError(record)
+            return
+        # What a full disk does not take cannot be told anywhere else.
+        with suppress(OSError):
+            self._lines.write(f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 class _Record(logging.LogRecord):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import sys
+from contextlib import suppress
 from dataclasses import fields
 from io import TextIOWrapper
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any, Final
 import click
 
 from stepout import config
+from stepout.api.http import OVERFLOW
 from stepout.api.server import serve
 from stepout.cli import logs
 from stepout.cli.event_loop import new_event_loop
@@ -22,6 +25,9 @@ from stepout.errors import SettingsError
 from stepout.secret import keep_memory_private
 
 __all__ = ["command"]
+
+
+_log = logging.getLogger("stepout.server")
 
 
 @click.command("serve")
@@ -122,6 +128,7 @@ def command(*, file: Path | None, show_config: bool, **flags: Any) -> None:
             return
         logs.configure(settings.server.log_format)
         keep_memory_private()
+        _allow_descriptors(settings.server)
         if isinstance(sys.stdout, TextIOWrapper):
             # Log records go there, too, and they are JSON.
             sys.stdout.reconfigure(encoding="utf-8")
@@ -129,6 +136,34 @@ def command(*, file: Path | None, show_config: bool, **flags: Any) -> None:
             sys.exit(runner.run(serve(settings.server, announce=_announce, environ=os.environ)))
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
+
+
+def _allow_descriptors(settings: ServerSettings) -> None:
+    """Let the process have as many descriptors as its connections may need.
+
+    Systems start processes with a soft limit of 1,024 or less, for the sake of select(2), and mean
+    those that want more to ask for it. Over the limit not even the store's file could be opened.
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    needed = settings.max_connections + OVERFLOW + settings.egress_connections + _FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    # Some systems allow less than their hard limit says.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+        soft = max(soft, wanted)
+    if soft < needed:
+        fields = {"limit": soft, "needed": needed, "hint": "ulimit -n, or lower --max-connections"}
+        _log.warning("few descriptors", extra={"fields": fields})
+
+
+_FILES: Final = 256
+"""Descriptors for everything that is no connection: the store, logs, the event loop, modules."""
 
 
 def _announce(line: str) -> None:

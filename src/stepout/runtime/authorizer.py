@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from stepout.aws.connections import Connection
+from stepout.errors import StoreError
 from stepout.runtime.clock import Clock
 from stepout.store.protocol import Connections
 
@@ -42,17 +43,22 @@ class Authorizer:
 
     async def _try(self, connection: Connection) -> None:
         reason = await self._authorise(connection)
-        current = await self._connections.connection(connection.arn)
-        if current != connection:
-            # Updated or deleted meanwhile: that change has its own attempt.
-            return
         if reason is None:
             now = self._clock.now() // 1_000
             current = replace(connection, state="AUTHORIZED", state_reason=None, authorized=now)
         else:
             # As recorded on AWS, a connection whose token endpoint fails stays AUTHORIZING.
             current = replace(connection, state_reason=reason)
-        await self._connections.replace(current)
+        try:
+            kept = await self._connections.replace(connection, current)
+        except StoreError as error:
+            # It stays AUTHORIZING until it is updated, or the server starts again.
+            fields = {"arn": connection.arn, "reason": str(error)}
+            _log.error("store failed", extra={"fields": fields})
+            return
+        if not kept:
+            # Updated or deleted meanwhile: that change has its own attempt.
+            return
         _log.info(
             "connection",
             extra={"fields": {"arn": current.arn, "state": current.state, "reason": reason}},

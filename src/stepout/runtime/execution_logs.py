@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 from stepout.asl.values import Json, dumps
 from stepout.engine.history import Event
 from stepout.engine.turn import Run
 from stepout.errors import SettingsError
 from stepout.runtime.driver import Observe
+from stepout.runtime.lines import Lines, Printed
 
 __all__ = ["STDOUT", "ExecutionLogs", "record_of"]
 
@@ -27,6 +28,9 @@ STDOUT: Final = "-"
 
 MAX_DATA: Final = 248 * 1024
 """Bytes of input and output that a record shows (developer guide, cw-logs)."""
+
+MAX_OPEN: Final = 64
+"""Log groups whose files are open; a caller may name as many groups as it likes. Ours."""
 
 _DATA: Final = ("input", "output", "parameters")
 """Members of an event's details that hold data of the execution."""
@@ -56,60 +60,56 @@ class ExecutionLogs:
                 message = f"The directory {target} of the execution log cannot be made: {error}."
                 raise SettingsError(message) from None
         self._target = target
-        self._files: dict[str, TextIO] = {}
+        self._printed = Printed()
+        self._files: OrderedDict[str, Lines] = OrderedDict()
+        """Those that are open, the last used at the end."""
 
     def observer(self, configuration: Mapping[str, Json] | None, run: Run) -> Observe | None:
         """What writes the events of a run down, or None where nobody asks for them."""
         level = (configuration or {}).get("level", "OFF")
         if configuration is None or self._target is None or level not in _LEVELS:
             return None
-        shows, file = _LEVELS[level], self._file(_group(configuration))
-        if file is None:
-            return None
+        shows, group = _LEVELS[level], _group(configuration)
         has_data = configuration.get("includeExecutionData", False)
 
         def write(events: Sequence[Event]) -> None:
             shown = [event for event in events if shows(event.type)]
             records = [record_of(event, run, has_data=has_data) for event in shown]
-            _write(file, "".join(f"{dumps(record).decode()}\n" for record in records))
+            self._write(group, b"".join(b"%b\n" % dumps(record) for record in records))
 
         return write
 
     def close(self) -> None:
-        for file in self._files.values():
-            try:
-                file.close()
-            except OSError as error:
-                _report(file.name, error)
-        self._files.clear()
+        while self._files:
+            self._files.popitem()[1].close()
 
-    def _file(self, group: str) -> TextIO | None:
+    def _write(self, group: str, text: bytes) -> None:
+        """Delivery is best effort, as on AWS: a log that cannot be written stops no execution."""
+        if not text:
+            return
+        try:
+            self._file(group).write(text)
+        except (OSError, ValueError) as error:
+            file = STDOUT if self._target == STDOUT else str(self._path(group))
+            fields = {"file": file, "error": str(error)}
+            _log.error("execution log", extra={"fields": fields})
+
+    def _file(self, group: str) -> Lines | Printed:
         if self._target == STDOUT:
-            return sys.stdout
+            return self._printed
         if group not in self._files:
-            # Dots that would lead out of the directory are no part of a file's name.
-            parts = [part for part in group.split("/") if part.strip(".")]
-            path = Path(str(self._target), *parts[:-1], f"{parts[-1] if parts else 'group'}.jsonl")
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._files[group] = path.open("a", encoding="utf-8")
-            except OSError as error:
-                _report(path, error)
-                return None
+            path = self._path(group)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            while len(self._files) >= MAX_OPEN:
+                self._files.popitem(last=False)[1].close()
+            self._files[group] = Lines(path)
+        self._files.move_to_end(group)
         return self._files[group]
 
-
-def _write(file: TextIO, text: str) -> None:
-    """Delivery is best effort, as on AWS: a log that cannot be written stops no execution."""
-    try:
-        file.write(text)
-        file.flush()
-    except (OSError, UnicodeError) as error:
-        _report(file.name, error)
-
-
-def _report(file: object, error: OSError | UnicodeError) -> None:
-    _log.error("execution log", extra={"fields": {"file": str(file), "error": str(error)}})
+    def _path(self, group: str) -> Path:
+        # Dots that would lead out of the directory are no part of a file's name.
+        parts = [part for part in group.split("/") if part.strip(".")]
+        return Path(str(self._target), *parts[:-1], f"{parts[-1] if parts else 'group'}.jsonl")
 
 
 def record_of(event: Event, run: Run, *, has_data: bool) -> dict[str, Json]:

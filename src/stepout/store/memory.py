@@ -41,6 +41,13 @@ class _Items(Generic[_T]):
         self._save = save
         self._turn = asyncio.Lock()
 
+    async def replace(self, was: _T, now: _T) -> bool:
+        """Put an item in the place of what it was made from, if that is still there.
+
+        Others may have been at work since it was read; their change is not undone.
+        """
+        return await self.change(was.arn, now, lambda: self.by_arn.get(was.arn) == was)
+
     async def change(self, arn: str, item: _T | None, may: Callable[[], bool]) -> bool:
         """Put an item, or nothing, under an ARN if it may still be done; answers whether it was."""
         return await asyncio.shield(self._change(arn, item, may))
@@ -75,9 +82,8 @@ class MemoryMachines:
         taken = self._items.by_arn
         return await self._items.change(record.arn, record, lambda: record.arn not in taken)
 
-    async def replace(self, record: MachineRecord) -> None:
-        known = self._items.by_arn
-        await self._items.change(record.arn, record, lambda: record.arn in known)
+    async def replace(self, was: MachineRecord, now: MachineRecord) -> bool:
+        return await self._items.replace(was, now)
 
     async def remove(self, arn: str) -> bool:
         return await self._items.change(arn, None, lambda: arn in self._items.by_arn)
@@ -106,9 +112,8 @@ class MemoryConnections:
             connection.arn, connection, lambda: self._find(place, connection.name) is None
         )
 
-    async def replace(self, connection: Connection) -> None:
-        known = self._items.by_arn
-        await self._items.change(connection.arn, connection, lambda: connection.arn in known)
+    async def replace(self, was: Connection, now: Connection) -> bool:
+        return await self._items.replace(was, now)
 
     async def remove(self, arn: str) -> bool:
         return await self._items.change(arn, None, lambda: arn in self._items.by_arn)

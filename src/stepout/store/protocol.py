@@ -18,8 +18,8 @@ class Machines(Protocol):
     async def add(self, record: MachineRecord) -> bool:
         """Keep a new machine; False where its ARN is taken."""
 
-    async def replace(self, record: MachineRecord) -> None:
-        """Keep a changed machine; nothing happens where it has been removed."""
+    async def replace(self, was: MachineRecord, now: MachineRecord) -> bool:
+        """Keep a changed machine; False where it is no longer what it was."""
 
     async def remove(self, arn: str) -> bool:
         """Forget a machine; False where there is none."""
@@ -36,8 +36,8 @@ class Connections(Protocol):
     async def add(self, connection: Connection) -> bool:
         """Keep a new connection; False where its region and account have one of its name."""
 
-    async def replace(self, connection: Connection) -> None:
-        """Keep a changed connection; nothing happens where it has been removed."""
+    async def replace(self, was: Connection, now: Connection) -> bool:
+        """Keep a changed connection; False where it is no longer what it was."""
 
     async def remove(self, arn: str) -> bool:
         """Forget a connection; False where there is none."""

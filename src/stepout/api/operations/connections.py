@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import secrets
 import string
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -95,12 +96,14 @@ async def update_connection(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
     """What is not given stays; new credentials are a new version of the secret."""
-    connection = await _find(services, caller, request["Name"], "update")
-    updated = _with_settings(connection, request)
-    if "AuthorizationType" in request or "AuthParameters" in request:
-        updated = _with_credential(services, caller, updated, request)
-    updated = replace(updated, modified=services.clock.now() // 1_000)
-    await services.store.connections.replace(updated)
+
+    def change(connection: Connection) -> Connection:
+        updated = _with_settings(connection, request)
+        if "AuthorizationType" in request or "AuthParameters" in request:
+            updated = _with_credential(services, caller, updated, request)
+        return replace(updated, modified=services.clock.now() // 1_000)
+
+    connection, updated = await _change(services, caller, request["Name"], "update", change)
     if updated.state == "AUTHORIZING":
         services.authorizer.begin(updated)
     # The answer shows the old LastModifiedTime (recorded on AWS).
@@ -124,16 +127,17 @@ async def deauthorize_connection(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
     """Removes the credential; calling it again succeeds."""
-    connection = await _find(services, caller, request["Name"], "deauthorize")
-    await services.store.connections.replace(
-        replace(
+
+    def change(connection: Connection) -> Connection:
+        return replace(
             connection,
             state="DEAUTHORIZED",
             state_reason=DEAUTHORIZED_REASON,
             credential=None,
             modified=services.clock.now() // 1_000,
         )
-    )
+
+    connection, _ = await _change(services, caller, request["Name"], "deauthorize", change)
     shown = replace(connection, state="DEAUTHORIZING")
     return _summary(shown, "CreationTime", "LastModifiedTime", "LastAuthorizedTime")
 
@@ -162,6 +166,21 @@ async def _find(services: Services, caller: Caller, name: str, verb: str) -> Con
             f"Failed to {verb} the connection(s). Connection '{name}' does not exist.",
         )
     return connection
+
+
+async def _change(
+    services: Services,
+    caller: Caller,
+    name: str,
+    verb: str,
+    change: Callable[[Connection], Connection],
+) -> tuple[Connection, Connection]:
+    """Change a connection as it is at that moment; answers what it was and what it is."""
+    while True:
+        was = await _find(services, caller, name, verb)
+        now = change(was)
+        if await services.store.connections.replace(was, now):
+            return was, now
 
 
 def _with_settings(connection: Connection, request: dict[str, Json]) -> Connection:

@@ -116,9 +116,11 @@ async def update_state_machine(
         _assumable(services, changes["role_arn"], record.arn)
     now = services.clock.now()
     revision = new_uuid()
-    await services.store.machines.replace(
-        replace(record, **changes, updated=now, revision_id=revision)
-    )
+    while not await services.store.machines.replace(
+        record, replace(record, **changes, updated=now, revision_id=revision)
+    ):
+        # Another update has come first; this one changes what it has left.
+        record = await find_machine(services, record.arn)
     return {"updateDate": milliseconds(now), "revisionId": revision}
 
 
