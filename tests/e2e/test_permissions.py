@@ -486,3 +486,19 @@ def test_a_changed_file_takes_effect_without_a_restart(
         with pytest.raises(ClientError, match="with an explicit deny"):  # noqa: PT012 — it waits
             while time.monotonic() < deadline:
                 list_machines()
+
+
+def test_a_machine_does_not_come_through_the_callers_endpoint(tmp_path: Path) -> None:
+    """The policy of the callers' endpoint is none of what the machine calls (VPC user guide)."""
+    path = tmp_path / "identities.toml"
+    only = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": ["states:*StateMachine", "states:StartSyncExecution", "events:*", "iam:*"],
+        "Resource": "*",
+    }
+    path.write_text(identities(json.dumps({"Statement": only})))
+    with Origin() as origin, Server(origin=origin, identities=path) as server:
+        origin.get(URL).respond(200, json={})
+        world = World(server, origin, tmp_path)
+        assert outcome(world, task(connect(world, "readable"))) == (None, None)
