@@ -30,13 +30,16 @@ def run(rounds: int) -> None:
     """Print the rows of the door; CPU time."""
     operations.load()
     clock = SystemClock()
-    auth = Auth(Directories(_directory()), Sessions(), clock, ACCOUNT, is_open=False)
+    directories = Directories(_directory())
+    auth = Auth(directories, Sessions(), clock, ACCOUNT, is_open=False)
     request, arrival = _request(clock), Arrival("10.0.1.7", is_secure=True, user_agent="Boto3")
     members = {"stateMachineArn": MACHINE, "input": "{}"}
     operation = OPERATIONS["states", "StartSyncExecution"]
 
     def both() -> None:
-        judge(auth.identify(request, "states", arrival), operation, members, clock.now())
+        judge(
+            auth.identify(request, "states", arrival), operation, members, directories, clock.now()
+        )
 
     print(f"\n{'at the door':45}µs")
     for name, measured in (

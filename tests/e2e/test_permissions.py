@@ -75,14 +75,17 @@ POLICIES = {
         ),
     ),
     "deputy": policy(statement("Allow", "states:List*", "*")),
+    "red-team": policy(
+        statement("Allow", "states:List*", "*", StringEquals={"aws:PrincipalTag/team": "red"})
+    ),
     "may-become": policy(
         statement("Allow", "sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/by-account")
     ),
 }
 
 
-def trust(principal: Any, **condition: Any) -> str:
-    found: dict[str, Any] = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": principal}
+def trust(principal: Any, action: Any = "sts:AssumeRole", **condition: Any) -> str:
+    found: dict[str, Any] = {"Effect": "Allow", "Action": action, "Principal": principal}
     return json.dumps({"Statement": {**found, "Condition": condition} if condition else found})
 
 
@@ -93,8 +96,19 @@ TRUSTS = {
         {"AWS": f"arn:aws:iam::{ACCOUNT}:user/caller"}, StringEquals={"sts:ExternalId": "x1"}
     ),
     "by-account": trust({"AWS": ACCOUNT}),
+    "untagged": trust({"AWS": f"arn:aws:iam::{ACCOUNT}:user/caller"}),
+    "tagged": trust(
+        {"AWS": f"arn:aws:iam::{ACCOUNT}:user/caller"},
+        ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"],
+    ),
 }
-ROLE_POLICIES = {"orders": ["orders"], "by-name": ["deputy"], "by-account": ["deputy"]}
+ROLE_POLICIES = {
+    "orders": ["orders"],
+    "by-name": ["deputy"],
+    "by-account": ["deputy"],
+    "untagged": ["red-team"],
+    "tagged": ["red-team"],
+}
 USERS = {
     "caller": ["caller"],
     "maker": ["maker", "may-become"],
@@ -331,6 +345,63 @@ def test_a_role_is_assumed_by_those_only_whom_it_trusts(world: World) -> None:
         )
 
 
+RED = [{"Key": "team", "Value": "red"}]
+
+
+@pytest.mark.parametrize(
+    ("members", "action"),
+    [({"Tags": RED}, "sts:TagSession"), ({"SourceIdentity": "me"}, "sts:SetSourceIdentity")],
+)
+def test_what_policies_believe_of_a_session_is_asked_for_besides(
+    world: World, members: dict[str, Any], action: str
+) -> None:
+    """Whoever may become a role could else give it any tag that opens a policy."""
+    arn = f"arn:aws:iam::{ACCOUNT}:role/untagged"
+    code, message = refusal(
+        world.client("caller", "sts").assume_role,
+        RoleArn=arn,
+        RoleSessionName="session",
+        **members,
+    )
+    assert code == "AccessDenied"
+    assert message.startswith(
+        f"User: arn:aws:iam::{ACCOUNT}:user/caller is not authorized to perform: {action} on "
+        f"resource: {arn}"
+    )
+    assert assume(world, "caller", "untagged")
+    assert assume(world, "caller", "tagged", **members)
+
+
+def test_a_tag_of_a_session_is_one_of_its_principal(world: World) -> None:
+    plain = assume(world, "caller", "tagged")
+    assert refusal(world.client("", **plain).list_state_machines)[0] == "AccessDeniedException"
+    red = assume(world, "caller", "tagged", Tags=RED)
+    assert world.client("", **red).list_state_machines()["stateMachines"] == []
+
+
+def test_a_tag_comes_once_in_whatever_case_its_key_is_written(world: World) -> None:
+    code, message = refusal(
+        world.client("caller", "sts").assume_role,
+        RoleArn=f"arn:aws:iam::{ACCOUNT}:role/tagged",
+        RoleSessionName="session",
+        Tags=[*RED, {"Key": "Team", "Value": "blue"}],
+    )
+    assert code == "InvalidParameterValue"
+    assert message.startswith("Duplicate tag keys found.")
+
+
+def test_nobody_learns_which_roles_there_are(world: World) -> None:
+    told = [
+        refusal(
+            world.client("nobody", "sts").assume_role,
+            RoleArn=f"arn:aws:iam::{ACCOUNT}:role/{role}",
+            RoleSessionName="session",
+        )[1].replace(role, "ROLE")
+        for role in ("by-name", "not-there")
+    ]
+    assert told[0] == told[1]
+
+
 def test_a_session_policy_takes_away(world: World) -> None:
     nothing = policy(statement("Allow", "states:DescribeStateMachine", "*"))
     session = assume(world, "caller", "by-name", ExternalId="x1", Policy=nothing)
@@ -408,6 +479,17 @@ def test_every_request_has_its_line_in_the_audit_log(world: World) -> None:
     assert "4111" not in world.audit.read_text()
 
 
+def test_the_audit_log_tells_which_role_was_asked_for_and_what_became_of_it(world: World) -> None:
+    assume(world, "caller", "tagged")
+    refusal(
+        world.client("nobody", "sts").assume_role,
+        RoleArn=f"arn:aws:iam::{ACCOUNT}:role/tagged",
+        RoleSessionName="session",
+    )
+    shown = [(line["resource"].rpartition("/")[2], line["decision"]) for line in world.lines(2)]
+    assert shown == [("tagged", "allowed"), ("tagged", "denied")]
+
+
 def test_a_changed_file_takes_effect_without_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -426,3 +508,19 @@ def test_a_changed_file_takes_effect_without_a_restart(
         with pytest.raises(ClientError, match="with an explicit deny"):  # noqa: PT012 — it waits
             while time.monotonic() < deadline:
                 list_machines()
+
+
+def test_a_machine_does_not_come_through_the_callers_endpoint(tmp_path: Path) -> None:
+    """The policy of the callers' endpoint is none of what the machine calls (VPC user guide)."""
+    path = tmp_path / "identities.toml"
+    only = {
+        "Effect": "Allow",
+        "Principal": "*",
+        "Action": ["states:*StateMachine", "states:StartSyncExecution", "events:*", "iam:*"],
+        "Resource": "*",
+    }
+    path.write_text(identities(json.dumps({"Statement": only})))
+    with Origin() as origin, Server(origin=origin, identities=path) as server:
+        origin.get(URL).respond(200, json={})
+        world = World(server, origin, tmp_path)
+        assert outcome(world, task(connect(world, "readable"))) == (None, None)

@@ -16,7 +16,7 @@ from stepout.api.caller import Caller, Operation
 from stepout.api.identities import Directories, Directory, Role
 from stepout.asl.values import Json
 from stepout.aws.arn import Arn
-from stepout.aws.iam import Decision, Grants, Principal, Request, decide_trust
+from stepout.aws.iam import Decision, Grants, Kind, Policy, Principal, Request, decide_trust
 from stepout.aws.iam.request import Values
 from stepout.errors import ServiceError
 
@@ -38,12 +38,21 @@ class Judgement:
     """What the caller is told."""
 
 
-def judge(caller: Caller, operation: Operation, request: Mapping[str, Json], now: int) -> Judgement:
+def judge(
+    caller: Caller,
+    operation: Operation,
+    request: Mapping[str, Json],
+    directories: Directories | None,
+    now: int,
+) -> Judgement:
     """Judge a request whose members fit the model; `now` in milliseconds since the epoch."""
     action, passes = operation.action, operation.passes
     if operation.resource is None:
         return Judgement(action, "*", "not-asked")
     resource = operation.resource(caller, request)
+    if operation.assumes:
+        role = None if directories is None else directories.current.roles.get(resource)
+        return _judge_becoming(caller, resource, role, request, now)
     if caller.grants is None:
         return Judgement(action, resource, "open")
     context = Circumstances(caller, request, now)
@@ -56,8 +65,53 @@ def judge(caller: Caller, operation: Operation, request: Mapping[str, Json], now
     return judgement
 
 
+def _judge_becoming(
+    caller: Caller, arn: str, role: Role | None, request: Mapping[str, Json], now: int
+) -> Judgement:
+    """By the role's trust policy, and by the caller's own unless that names the very caller.
+
+    Who names tags or a source identity, which policies believe, asks for each of them besides (IAM
+    user guide, "Pass session tags in AWS STS"). A role that is not there is refused like one that
+    trusts nobody, so that nobody learns which roles there are.
+    """
+    trust = _TRUSTS_NOBODY if role is None else role.trust
+    context = _of_session(caller, request, now)
+    actions = ["sts:AssumeRole", *(name for member, name in _ASKED.items() if member in request)]
+    judgements = []
+    for action in actions:
+        asked = Request(caller.principal, action, arn, context)
+        if caller.grants is None:
+            decision = decide_trust(trust, asked)
+        else:
+            decision = caller.grants.decide(asked, resource=trust)
+        judgements.append(_judgement(asked, decision))
+    refused = (one for one in judgements if one.refusal is not None)
+    return next(refused, judgements[0])
+
+
+_TRUSTS_NOBODY: Final = Policy("trust", Kind.TRUST, has_variables=False, statements=())
+
+_ASKED: Final = {"Tags": "sts:TagSession", "SourceIdentity": "sts:SetSourceIdentity"}
+"""Member of AssumeRole → the action that it is asked for by."""
+
+
+def _of_session(caller: Caller, request: Mapping[str, Json], now: int) -> Mapping[str, Values]:
+    """The condition keys of a session that is to begin."""
+    given = {
+        "sts:ExternalId": request.get("ExternalId"),
+        "sts:RoleSessionName": request["RoleSessionName"],
+        "sts:SourceIdentity": request.get("SourceIdentity"),
+    }
+    tags = [{"key": tag["Key"], "value": tag["Value"]} for tag in request.get("Tags", ())]
+    known = {name: value for name, value in given.items() if value is not None}
+    return {**Circumstances(caller, {"tags": tags}, now), **known}
+
+
 def _judged(grants: Grants, asked: Request) -> Judgement:
-    decision = grants.decide(asked)
+    return _judgement(asked, grants.decide(asked))
+
+
+def _judgement(asked: Request, decision: Decision) -> Judgement:
     action, resource = asked.action, asked.resource
     if not decision.allowed:
         refusal = faults.denied(decision.message(asked))

@@ -145,7 +145,13 @@ class App:
         if operation is None:
             raise faults.not_served(asked.operation)
         members = asked.members()
-        exchange.judgement = judge(caller, operation, members, self._services.clock.now())
+        exchange.judgement = judge(
+            caller,
+            operation,
+            members,
+            self._services.directories,
+            self._services.clock.now(),
+        )
         if exchange.judgement.refusal is not None:
             raise exchange.judgement.refusal
 

@@ -19,6 +19,7 @@ __all__ = [
     "Operation",
     "of_connection",
     "of_machine",
+    "of_role",
     "operation",
 ]
 
@@ -72,9 +73,11 @@ class Operation:
     """What policies call it, such as `states:StartSyncExecution`."""
     handle: Handler
     resource: Resource | None
-    """None where anybody with a key may call, or where the handler decides by itself."""
+    """None where anybody with a key may call."""
     passes: str | None
     """The member with a role that the service will assume: `iam:PassRole` is asked for it."""
+    assumes: bool
+    """Whether the resource is a role that the caller becomes: its trust policy is asked, too."""
 
 
 OPERATIONS: Final[dict[tuple[str, str], Operation]] = {}
@@ -103,8 +106,19 @@ def of_connection(caller: Caller, request: Mapping[str, Json]) -> str:
     return arns.connection(caller.region, caller.account, request["Name"])
 
 
+def of_role(_caller: Caller, request: Mapping[str, Json]) -> str:
+    """The role that is to be assumed."""
+    arn: str = request["RoleArn"]
+    return arn
+
+
 def operation(
-    service: str, name: str, resource: Resource | None = everything, *, passes: str | None = None
+    service: str,
+    name: str,
+    resource: Resource | None = everything,
+    *,
+    passes: str | None = None,
+    assumes: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Serve an API operation by the decorated function.
 
@@ -112,7 +126,9 @@ def operation(
     """
 
     def register(handler: Handler) -> Handler:
-        OPERATIONS[service, name] = Operation(f"{service}:{name}", handler, resource, passes)
+        OPERATIONS[service, name] = Operation(
+            f"{service}:{name}", handler, resource, passes, assumes
+        )
         return handler
 
     return register

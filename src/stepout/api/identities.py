@@ -23,7 +23,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b32encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -92,7 +92,7 @@ class Role:
     policies: tuple[Policy, ...]
     boundary: Policy | None
     grants: Grants
-    """Of the role itself; a session may have less."""
+    """Of the role as a machine's, which comes through no endpoint."""
     max_session: int
     """Seconds."""
     tags: Mapping[str, str]
@@ -107,6 +107,12 @@ class Role:
             user_id=f"{self.id}:{name}",
             role_arn=self.arn,
             tags={**self.tags, **(tags or {})},
+        )
+
+    def as_caller(self, endpoint: Endpoint, session: Sequence[Policy] = ()) -> Grants:
+        """What a session of this role may do that calls through an endpoint."""
+        return Grants(
+            self.policies, boundary=self.boundary, session=session, endpoint=endpoint.policy
         )
 
     @cached_property
@@ -288,7 +294,7 @@ class _Reader:
             self._policy(name, Kind.IDENTITY, f"[policy.{name}]")
         endpoint = self._endpoint(given.get("endpoint", {}))
         users = [self._user(name, value, endpoint) for name, value in self._named("user", given)]
-        roles = [self._role(name, value, endpoint) for name, value in self._named("role", given)]
+        roles = [self._role(name, value) for name, value in self._named("role", given)]
         return Directory(
             users={user.name: user for user in users},
             keys=self._by_key(users),
@@ -368,7 +374,7 @@ class _Reader:
             self.problems.append(f"{at}: {error}")
             return Secret("")
 
-    def _role(self, name: str, value: Raw, endpoint: Endpoint) -> Role | None:
+    def _role(self, name: str, value: Raw) -> Role | None:
         at = f"[role.{name}]"
         given = tables.members(f"{at}: ", value, _ROLE, self.problems)
         arn = f"{self._prefix}:role/{name}"
@@ -386,7 +392,7 @@ class _Reader:
             trust=trust,
             policies=tuple(policies),
             boundary=boundary,
-            grants=Grants(policies, boundary=boundary, endpoint=endpoint.policy),
+            grants=Grants(policies, boundary=boundary),
             max_session=given.get("max_session", DEFAULT_SESSION),
             tags=given.get("tags", {}),
         )

@@ -50,16 +50,9 @@ class Session:
         """What the session may do by a directory; None where its role is gone."""
         if self._grants is None or self._grants[0] is not directory:
             role = directory.roles.get(self.role_arn)
-            self._grants = directory, None if role is None else self._granted(role, directory)
+            granted = None if role is None else role.as_caller(directory.endpoint, self.policies)
+            self._grants = directory, granted
         return self._grants[1]
-
-    def _granted(self, role: Role, directory: Directory) -> Grants:
-        return Grants(
-            role.policies,
-            boundary=role.boundary,
-            session=self.policies,
-            endpoint=directory.endpoint.policy,
-        )
 
 
 class Sessions:

@@ -215,7 +215,7 @@ def _grants_of(
     role = directory.roles.get(_arn_of(name, case.settings))
     if role is None:
         return None
-    return role.as_session("explain"), role.grants, role.policies
+    return role.as_session("explain"), role.as_caller(directory.endpoint), role.policies
 
 
 def _of_role(case: Case, directory: Directory) -> Iterator[Step]:

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from stepout.api import faults
-from stepout.api.access import Circumstances
-from stepout.api.caller import Caller, operation
+from stepout.api.caller import Caller, of_role, operation
 from stepout.api.identities import Role
 from stepout.api.services import Services
 from stepout.asl.values import Json
-from stepout.aws.iam import Kind, Policy, Request, decide_trust
-from stepout.aws.iam.request import Values
+from stepout.aws.iam import Kind, Policy
 from stepout.errors import PolicyError, ServiceError
 
 CHAINED_SECONDS: Final = 3_600
@@ -28,19 +26,18 @@ async def get_caller_identity(
     return {"UserId": principal.user_id, "Account": caller.account, "Arn": principal.arn}
 
 
-@operation("sts", "AssumeRole", None)
+@operation("sts", "AssumeRole", of_role, assumes=True)
 async def assume_role(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
-    """The role's trust policy must let the caller in; the caller's own policies must allow it, too,
-    unless the trust policy names the very caller."""
-    now = services.clock.now()
-    role = _trusting(services, caller, request, now)
+    """Begin a session of a role that lets the caller in."""
+    role = _role(services, request["RoleArn"])
+    _check_tags(request)
     session = services.sessions.begin(
         role,
         request["RoleSessionName"],
         holder=caller.account_holder,
-        now=now,
+        now=services.clock.now(),
         seconds=_seconds(caller, role, request),
         policies=_session_policies(services, request),
         tags={tag["Key"]: tag["Value"] for tag in request.get("Tags", ())},
@@ -60,42 +57,24 @@ async def assume_role(
     }
 
 
-def _trusting(services: Services, caller: Caller, request: Mapping[str, Json], now: int) -> Role:
-    """The role, where the caller may assume it. One that is not there is refused alike."""
-    asked = Request(
-        caller.principal, "sts:AssumeRole", request["RoleArn"], _context(caller, request, now)
-    )
+def _role(services: Services, arn: str) -> Role:
+    """The role, which was there when the caller was let in."""
     known = services.directories
-    role = None if known is None else known.current.roles.get(asked.resource)
-    if role is None:
-        raise faults.denied(_unknown(asked))
-    decision = (
-        decide_trust(role.trust, asked)
-        if caller.grants is None
-        else caller.grants.decide(asked, resource=role.trust)
-    )
-    if not decision.allowed:
-        raise faults.denied(decision.message(asked))
-    return role
+    if known is None:
+        raise faults.denied(f"There is no role {arn}.")
+    return known.current.roles[arn]
 
 
-def _unknown(asked: Request) -> str:
-    # STS does not tell whether a role exists: its older text, without a reason, fits both cases.
-    return (
-        f"User: {asked.principal.arn} is not authorized to perform: {asked.action} on resource: "
-        f"{asked.resource}"
-    )
-
-
-def _context(caller: Caller, request: Mapping[str, Json], now: int) -> Mapping[str, Values]:
-    given = {
-        "sts:ExternalId": request.get("ExternalId"),
-        "sts:RoleSessionName": request["RoleSessionName"],
-        "sts:SourceIdentity": request.get("SourceIdentity"),
-    }
-    tags = [{"key": tag["Key"], "value": tag["Value"]} for tag in request.get("Tags", ())]
-    known = {name: value for name, value in given.items() if value is not None}
-    return {**Circumstances(caller, {"tags": tags}, now), **known}
+def _check_tags(request: Mapping[str, Json]) -> None:
+    """A condition asks for one value of a tag, in whatever case its key is written."""
+    keys = [tag["Key"].lower() for tag in request.get("Tags", ())]
+    if len(set(keys)) < len(keys):
+        raise ServiceError(
+            "InvalidParameterValue",
+            "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+        )
+    if request.get("TransitiveTagKeys"):
+        raise ServiceError("ValidationError", "stepout hands no tags on from session to session.")
 
 
 def _seconds(caller: Caller, role: Role, request: Mapping[str, Json]) -> int:
