@@ -6,7 +6,7 @@ DEV    := $(VENV)/.dev
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test conformance lint format types bench docs lock clean
+.PHONY: help demo serve test conformance lint format types bench docs lock clean soak
 
 help: ## List the commands.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 13
@@ -34,6 +34,9 @@ format: $(DEV) ## Put the code into its form.
 
 bench: $(DEV) ## Measure: one table from one run.
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(DEV) ## Load a server for 10 minutes with everything going wrong around it (Linux).
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 lock: $(DEV) ## Pin all dependencies with their hashes.
 	@$(BIN)/python -m pip install --quiet uv
