@@ -49,6 +49,9 @@ class Front:
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         self._sockets = sockets
+        for listener in sockets:
+            # One that was handed over may block: accepting on it would hold the whole loop.
+            listener.setblocking(False)
         self._renew_date()
         self._work = [asyncio.create_task(self._tick())]
         self._work += [asyncio.create_task(self._accept(listener)) for listener in sockets]
@@ -190,5 +193,4 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise SettingsError(f"The server cannot listen on {host}:{port}: {error}.") from None
-    listener.setblocking(False)
     return listener
