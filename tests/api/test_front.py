@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.api.fronts import PATIENT, Door, close, error_of, get, opened, post, until
+from tests.api.fronts import PATIENT, Desk, Door, close, error_of, get, opened, post, until
 
 from stepout.api.front import Front, listen
 from stepout.api.http.bounds import OVERFLOW
@@ -79,6 +79,18 @@ async def test_a_unix_socket_is_served_as_well(tmp_path: Path) -> None:
     assert calls == [(None, None)]
     await close(writer)
     await front.stop()
+
+
+async def test_a_socket_that_was_handed_over_does_not_hold_up_the_loop() -> None:
+    """Made elsewhere, inside a network namespace for one, it blocks."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    front = Front(Desk(), None)
+    await front.start([listener])
+    # Looked at before the first accept, which would not come back.
+    is_blocking = listener.getblocking()
+    listener.setblocking(False)
+    await front.stop()
+    assert not is_blocking
 
 
 # --- The bound ------------------------------------------------------------------------------------

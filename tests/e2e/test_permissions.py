@@ -139,12 +139,18 @@ class World:
     origin: Origin
     audit: Path
 
-    def client(self, user: str, service: str = "stepfunctions", **credentials: str) -> Any:
+    def client(
+        self,
+        user: str,
+        service: str = "stepfunctions",
+        region: str = "us-east-1",
+        **credentials: str,
+    ) -> Any:
         connect: Any = boto3.client
         return connect(
             service,
             endpoint_url=self.server.url,
-            region_name="us-east-1",
+            region_name=region,
             **(
                 credentials
                 or {"aws_access_key_id": f"AKID{user.upper()}", "aws_secret_access_key": user}
@@ -524,3 +530,22 @@ def test_a_machine_does_not_come_through_the_callers_endpoint(tmp_path: Path) ->
         origin.get(URL).respond(200, json={})
         world = World(server, origin, tmp_path)
         assert outcome(world, task(connect(world, "readable"))) == (None, None)
+
+
+def test_a_machine_is_there_in_its_own_region_alone(world: World) -> None:
+    """Else whoever may call one region only would reach the machines of all, by their ARNs."""
+    arn = make(world)
+    elsewhere = world.client("admin", region="eu-central-1")
+    for call in (
+        elsewhere.describe_state_machine,
+        elsewhere.start_sync_execution,
+        elsewhere.start_execution,
+    ):
+        assert refusal(call, stateMachineArn=arn) == (
+            "StateMachineDoesNotExist",
+            f"State Machine Does Not Exist: '{arn}'",
+        )
+    code, _ = refusal(elsewhere.update_state_machine, stateMachineArn=arn, definition=PASS)
+    assert code == "StateMachineDoesNotExist"
+    elsewhere.delete_state_machine(stateMachineArn=arn)
+    assert world.client("admin").describe_state_machine(stateMachineArn=arn)["name"] == "orders"

@@ -39,7 +39,7 @@ async def start_sync_execution(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
     """Run an Express machine and answer with its end; a run that fails is an answer as well."""
-    record, test_case = await _find(services, request["stateMachineArn"])
+    record, test_case = await _find(services, caller, request["stateMachineArn"])
     if record.type != "EXPRESS":
         raise ServiceError(
             "StateMachineTypeNotSupported",
@@ -65,7 +65,7 @@ async def start_execution(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
     """Start an Express machine and answer at once; only its log tells how it ends."""
-    record, test_case = await _find(services, request["stateMachineArn"])
+    record, test_case = await _find(services, caller, request["stateMachineArn"])
     if record.type != "EXPRESS":
         raise faults.validation(
             "stepout does not run executions of STANDARD state machines yet; create the machine "
@@ -77,7 +77,7 @@ async def start_execution(
     try:
         with _admission():
             task = services.express.start(machine, run, observe)
-    except ServiceError:
+    except BaseException:
         ticket.release()
         raise
     task.add_done_callback(lambda _task: ticket.release())
@@ -95,12 +95,12 @@ def _admission() -> Iterator[None]:
         raise faults.shutting_down() from None
 
 
-async def _find(services: Services, arn: str) -> tuple[MachineRecord, str | None]:
+async def _find(services: Services, caller: Caller, arn: str) -> tuple[MachineRecord, str | None]:
     """The machine, and the test case that `arn#testCase` names where mocks are served."""
     machine, _, test_case = arn.partition("#")
     if not test_case or not services.mocks.machines:
-        return await find_machine(services, machine if not test_case else arn), None
-    record = await find_machine(services, machine)
+        return await find_machine(services, caller, machine if not test_case else arn), None
+    record = await find_machine(services, caller, machine)
     if test_case not in services.mocks.cases(record.name):
         known = ", ".join(services.mocks.cases(record.name)) or "none"
         raise faults.validation(

@@ -32,9 +32,14 @@ DEFAULT_PAGE: Final = 100
 """Items when maxResults is 0 or not given (API reference)."""
 
 
-async def find_machine(services: Services, arn: str) -> MachineRecord:
-    """The machine of an ARN, or AWS's error."""
-    record = await services.store.machines.get(str(machine_arn(arn)))
+async def find_machine(services: Services, caller: Caller, arn: str) -> MachineRecord:
+    """The machine of an ARN in the region that the caller asks, or AWS's error.
+
+    Each region knows its own machines alone: else `aws:RequestedRegion` would mean nothing.
+    """
+    found = machine_arn(arn)
+    is_here = found.region == caller.region
+    record = await services.store.machines.get(str(found)) if is_here else None
     if record is None:
         raise faults.machine_missing(arn)
     return record
@@ -76,9 +81,9 @@ async def create_state_machine(
 
 @operation("states", "DescribeStateMachine", of_machine("stateMachineArn"))
 async def describe_state_machine(
-    services: Services, _caller: Caller, request: dict[str, Json]
+    services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
-    record = await find_machine(services, request["stateMachineArn"])
+    record = await find_machine(services, caller, request["stateMachineArn"])
     response = {
         "stateMachineArn": record.arn,
         "name": record.name,
@@ -97,10 +102,10 @@ async def describe_state_machine(
 
 @operation("states", "UpdateStateMachine", of_machine("stateMachineArn"), passes="roleArn")
 async def update_state_machine(
-    services: Services, _caller: Caller, request: dict[str, Json]
+    services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
     """Executions that run keep the definition they started with."""
-    record = await find_machine(services, request["stateMachineArn"])
+    record = await find_machine(services, caller, request["stateMachineArn"])
     changes = {field: request[member] for member, field in _UPDATES.items() if member in request}
     if not changes:
         raise ServiceError(
@@ -126,10 +131,12 @@ async def update_state_machine(
 
 @operation("states", "DeleteStateMachine", of_machine("stateMachineArn"))
 async def delete_state_machine(
-    services: Services, _caller: Caller, request: dict[str, Json]
+    services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
     """Answers alike for a machine that does not exist."""
-    await services.store.machines.remove(str(machine_arn(request["stateMachineArn"])))
+    arn = machine_arn(request["stateMachineArn"])
+    if arn.region == caller.region:
+        await services.store.machines.remove(str(arn))
     return {}
 
 
