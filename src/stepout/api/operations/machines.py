@@ -125,7 +125,7 @@ async def update_state_machine(
         record, replace(record, **changes, updated=now, revision_id=revision)
     ):
         # Another update has come first; this one changes what it has left.
-        record = await find_machine(services, record.arn)
+        record = await find_machine(services, caller, record.arn)
     return {"updateDate": milliseconds(now), "revisionId": revision}
 
 
