@@ -121,7 +121,9 @@ def test_a_session_is_known_by_its_token_until_it_ends(directories: Directories)
     directories.add(role)
     now = SystemClock().now()
     sessions = Sessions()
-    session = sessions.begin(role, "s", now=now, seconds=900, policies=(), tags={"team": "shop"})
+    session = sessions.begin(
+        role, "s", holder="u", now=now, seconds=900, policies=(), tags={"team": "shop"}
+    )
     door = auth(directories, is_open=False, sessions=sessions)
 
     def identify(token: str) -> Caller:
@@ -144,7 +146,7 @@ def test_a_session_is_known_by_its_token_until_it_ends(directories: Directories)
 def test_a_session_ends_with_its_role(directories: Directories) -> None:
     role = machine_role("r", ACCOUNT, "eu-west-1", EVERYTHING)
     session = Sessions().begin(
-        role, "s", now=SystemClock().now(), seconds=900, policies=(), tags={}
+        role, "s", holder="u", now=SystemClock().now(), seconds=900, policies=(), tags={}
     )
     assert session.grants(Directory(roles={role.arn: role})) is not None
     assert session.grants(Directory()) is None

@@ -31,7 +31,7 @@ from typing import Final, TypeAlias
 
 from stepout.api import faults
 
-__all__ = ["MAX_BUCKETS", "Limits", "Quotas", "Ticket", "Visit"]
+__all__ = ["MAX_BUCKETS", "SHARE", "Limits", "Quotas", "Ticket", "Visit"]
 
 SHARE: Final = 4
 """How many times what is free one principal may hold; ours."""

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import secrets
 import string
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from stepout.api import faults
 from stepout.api.identities import Directory, Role
+from stepout.api.limits import SHARE
 from stepout.aws.iam import Grants, Policy, Principal
 from stepout.secret import Secret
 
 __all__ = ["Session", "Sessions"]
 
 MAX_SESSIONS: Final = 10_000
-"""Sessions at one time; ours. A session is some kilobytes."""
+"""Sessions at one time; ours. A session is some kilobytes. One caller may hold fewer than `SHARE`
+times those that are free, as with all places."""
 
 _LETTERS: Final = string.ascii_uppercase + "234567"
 
@@ -37,6 +40,8 @@ class Session:
     issued: int
     principal: Principal
     role_arn: str
+    holder: str
+    """Whose limits count: who has begun it."""
     policies: tuple[Policy, ...]
     """What the session has less than its role."""
     _grants: tuple[Directory, Grants | None] | None = field(default=None, repr=False)
@@ -55,6 +60,7 @@ class Sessions:
 
     def __init__(self) -> None:
         self._sessions: dict[str, Session] = {}
+        self._held: Counter[str] = Counter()
 
     def find(self, access_key_id: str) -> Session | None:
         """A session, also one that has expired since; the signature's check tells."""
@@ -65,15 +71,16 @@ class Sessions:
         role: Role,
         name: str,
         *,
+        holder: str,
         now: int,
         seconds: int,
         policies: Sequence[Policy],
         tags: Mapping[str, str],
     ) -> Session:
         """Begin a session; raises `ServiceError` where there are too many."""
-        if len(self._sessions) >= MAX_SESSIONS:
+        if not self._has_room(holder):
             self._forget_expired(now)
-        if len(self._sessions) >= MAX_SESSIONS:
+        if not self._has_room(holder):
             raise faults.throttled()
         session = Session(
             access_key_id=f"ASIA{_letters(16)}",
@@ -83,14 +90,20 @@ class Sessions:
             issued=now,
             principal=role.as_session(name, tags),
             role_arn=role.arn,
+            holder=holder,
             policies=tuple(policies),
         )
         self._sessions[session.access_key_id] = session
+        self._held[holder] += 1
         return session
+
+    def _has_room(self, holder: str) -> bool:
+        return self._held[holder] < SHARE * (MAX_SESSIONS - len(self._sessions))
 
     def _forget_expired(self, now: int) -> None:
         for key in [key for key, session in self._sessions.items() if session.expires <= now]:
-            del self._sessions[key]
+            self._held[self._sessions.pop(key).holder] -= 1
+        self._held = +self._held
 
 
 def _letters(count: int) -> str:

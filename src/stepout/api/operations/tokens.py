@@ -36,6 +36,7 @@ async def assume_role(
     session = services.sessions.begin(
         role,
         request["RoleSessionName"],
+        holder=caller.account_holder,
         now=services.clock.now(),
         seconds=_seconds(caller, role, request),
         policies=_session_policies(request),
