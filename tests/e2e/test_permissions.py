@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from stepout.api.identities import MACHINE_TRUST
 from stepout.testing import Origin, Server
@@ -472,6 +473,37 @@ def test_the_audit_log_tells_which_role_was_asked_for_and_what_became_of_it(worl
     )
     shown = [(line["resource"].rpartition("/")[2], line["decision"]) for line in world.lines()]
     assert shown == [("tagged", "allowed"), ("tagged", "denied")]
+
+
+def test_a_line_is_there_before_its_answer_goes_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it cannot go out: the request was served."""
+
+    async def fail(*_: object) -> None:
+        raise OSError("the client is gone")
+
+    monkeypatch.setattr("stepout.api.app._send", fail)
+    with pytest.raises(ClientError):
+        make(world)
+    shown = [(line["operation"], line["decision"]) for line in world.lines()]
+    assert shown == [("CreateStateMachine", "allowed")]
+
+
+def test_a_request_that_is_cut_off_has_its_line(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that stops cancels what it does not wait for any longer."""
+
+    async def cut_off(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("stepout.api.app.App._perform", cut_off)
+    with pytest.raises(BotoCoreError):
+        world.client("admin").list_state_machines()
+    assert [(line["operation"], line["status"]) for line in world.lines()] == [
+        ("ListStateMachines", 503)
+    ]
 
 
 def test_a_changed_file_takes_effect_without_a_restart(
