@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -473,6 +474,19 @@ def test_the_audit_log_tells_which_role_was_asked_for_and_what_became_of_it(worl
     )
     shown = [(line["resource"].rpartition("/")[2], line["decision"]) for line in world.lines()]
     assert shown == [("tagged", "allowed"), ("tagged", "denied")]
+
+
+def test_a_caller_cannot_forge_lines_nor_steer_a_terminal(world: World) -> None:
+    request = (
+        b"POST / HTTP/1.1\r\nHost: a\r\nUser-Agent: x\xc2\x9b31m\xe2\x80\xa8\r\n"
+        b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    host, _, port = world.server.url.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(request)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 400")
+    assert world.audit.read_text().removesuffix("\n").isprintable()
+    assert world.lines()[0]["user_agent"].startswith("x")
 
 
 def test_a_line_is_there_before_its_answer_goes_out(
