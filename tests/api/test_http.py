@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -210,6 +211,21 @@ async def test_one_read_of_requests_is_no_pile_of_objects() -> None:
 
 
 # --- Departure and failure ------------------------------------------------------------------------
+
+
+async def test_a_request_that_is_cancelled_leaves_no_connection_behind() -> None:
+    """It would be open for good: nothing bounds how long an app may take."""
+    async with opened() as door:
+        reader, writer = await door.dial()
+        writer.write(get("/held"))
+        await until(lambda: door.desk.calls)
+        task = door.connections[0]._task
+        assert task is not None
+        task.cancel()
+        with suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        await close(writer)
+        await until(lambda: not door.connections)
 
 
 async def test_the_app_hears_that_the_client_is_gone() -> None:

@@ -7,9 +7,13 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from stepout.cli import logs
 
 PROGRAM = """
 import logging, sys
@@ -83,8 +87,18 @@ def test_json_is_one_object_a_line() -> None:
 
 
 def test_a_value_with_a_line_break_stays_in_its_line() -> None:
-    from stepout.cli.logs import _as_text
-
     record = logging.makeLogRecord({"msg": "event"})
-    written = _as_text("now", record, {"a": "x\nforged event=1", "b": "\x1b[31m"})
+    written = logs._as_text("now", record, {"a": "x\nforged event=1", "b": "\x1b[31m"})
     assert written == 'now event a="x\\nforged event=1" b="\\u001b[31m"'
+
+
+HOSTILE = "a\x9b31m\x7f\u2028\u202e\ud800\nforged event=1"
+
+
+@pytest.mark.parametrize("write", [logs._as_text, logs._as_json])
+def test_nothing_in_a_line_ends_it_or_steers_a_terminal(
+    write: Callable[[str, logging.LogRecord, Mapping[str, Any]], str],
+) -> None:
+    written = write("now", logging.makeLogRecord({"msg": HOSTILE}), {"a": HOSTILE, "b": 1 << 70})
+    assert written.isprintable()
+    assert "forged" in written

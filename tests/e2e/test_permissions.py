@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from stepout.api.identities import MACHINE_TRUST
 from stepout.testing import Origin, Server
@@ -158,7 +160,7 @@ class World:
             config=Config(inject_host_prefix=False, retries={"total_max_attempts": 1}),
         )
 
-    def lines(self, count: int) -> list[dict[str, Any]]:
+    def lines(self, count: int = 0) -> list[dict[str, Any]]:
         """So many lines of the audit log; the last one comes a moment after its answer."""
         for _ in range(1_000):
             lines = self.audit.read_text().splitlines()
@@ -494,6 +496,50 @@ def test_the_audit_log_tells_which_role_was_asked_for_and_what_became_of_it(worl
     )
     shown = [(line["resource"].rpartition("/")[2], line["decision"]) for line in world.lines(2)]
     assert shown == [("tagged", "allowed"), ("tagged", "denied")]
+
+
+def test_a_caller_cannot_forge_lines_nor_steer_a_terminal(world: World) -> None:
+    request = (
+        b"POST / HTTP/1.1\r\nHost: a\r\nUser-Agent: x\xc2\x9b31m\xe2\x80\xa8\r\n"
+        b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    host, _, port = world.server.url.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(request)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 400")
+    assert world.audit.read_text().removesuffix("\n").isprintable()
+    assert world.lines()[0]["user_agent"].startswith("x")
+
+
+def test_a_line_is_there_before_its_answer_goes_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it cannot go out: the request was served."""
+
+    async def fail(*_: object) -> None:
+        raise OSError("the client is gone")
+
+    monkeypatch.setattr("stepout.api.app._send", fail)
+    with pytest.raises(ClientError):
+        make(world)
+    shown = [(line["operation"], line["decision"]) for line in world.lines()]
+    assert shown == [("CreateStateMachine", "allowed")]
+
+
+def test_a_request_that_is_cut_off_has_its_line(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that stops cancels what it does not wait for any longer."""
+
+    async def cut_off(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr("stepout.api.app.App._perform", cut_off)
+    with pytest.raises(BotoCoreError):
+        world.client("admin").list_state_machines()
+    assert [(line["operation"], line["status"]) for line in world.lines()] == [
+        ("ListStateMachines", 503)
+    ]
 
 
 def test_a_changed_file_takes_effect_without_a_restart(

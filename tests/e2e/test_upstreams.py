@@ -130,6 +130,31 @@ def test_a_restart_takes_a_rotated_secret_and_a_changed_file(
     assert machines == {"way-out", "stepout-passthrough"}
 
 
+def test_a_restart_gives_the_gateway_its_own_role_back(upstreams: Path, tmp_path: Path) -> None:
+    """Whoever may update the machine could else run it with another role for good."""
+    data, other = tmp_path / "data", "arn:aws:iam::123456789012:role/other"
+    with Server(upstreams=upstreams, data=data) as server:
+        sfn = server.client("stepfunctions")
+        sfn.update_state_machine(stateMachineArn=server.gateway_arn, roleArn=other)
+    with Server(upstreams=upstreams, data=data) as server:
+        sfn = server.client("stepfunctions")
+        found = sfn.describe_state_machine(stateMachineArn=server.gateway_arn)
+        assert found["roleArn"] == "arn:aws:iam::123456789012:role/way-out"
+
+
+def test_a_machine_that_is_no_gateway_is_not_taken_for_one(upstreams: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Server(data=data) as server:
+        server.client("stepfunctions").create_state_machine(
+            name="way-out",
+            type="STANDARD",
+            roleArn="arn:aws:iam::123456789012:role/other",
+            definition='{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}',
+        )
+    with pytest.raises(SettingsError, match="way-out is there and not of the type EXPRESS"):
+        Server(upstreams=upstreams, data=data).start()
+
+
 def test_every_secret_that_is_missing_is_told_at_the_start(
     upstreams: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -367,6 +367,15 @@ async def test_headers_that_frame_a_request_cannot_be_given(
     assert route.requests == []
 
 
+async def test_a_failure_keeps_nothing_of_the_request(egress: Egress, origin: Origin) -> None:
+    """aiohttp's errors hold the request, in whose headers the credential is."""
+    origin.get(URL).raw(b"this is no HTTP\r\n\r\n")
+    with pytest.raises(EgressFailed) as caught:
+        await fetch(egress, headers=(("Authorization", "canary"),))
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+
+
 async def test_a_url_that_is_refused_is_not_resolved() -> None:
     resolver = FixedResolver("1.1.1.1")
     client = Egress(Policy(), trust=trust(), resolver=resolver)

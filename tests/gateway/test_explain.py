@@ -67,7 +67,19 @@ ERRORS: list[tuple[str, str | None, type[Exception], str]] = [
     ("States.Http.Socket", None, F, "could not be reached"),
     ("States.Http.Socket", "connection refused", F, "could not be reached"),
     ("States.Http.Socket", "metadata: 169.254.169.254", R, "--egress-allow"),
-    ("States.Http.Socket", "address-private: 10.0.0.1", R, "--egress-allow"),
+    ("States.Http.Socket", "address-private: 10.0.0.0/8", R, "--egress-allow"),
+    ("States.Http.Socket", "address-link-local: fe80::/10", R, "--egress-allow"),
+    ("States.Http.Socket", "denied: stop", R, "stepout explain tells which rule"),
+    ("States.Http.Socket", "denied: stop (10.1.0.0/16)", R, "stepout explain tells which rule"),
+    ("States.Http.Socket", "not-allowed: no rule has the host a.example.com:443", R, "egress policy does not let this call out"),
+    ("States.Http.Socket", "path-ambiguous: v1 compares paths, and servers may read this one in two ways", R, "egress policy does not let this call out"),
+    ("States.Http.Socket", "credentials: a URL may not hold a user name or password", R, "written like this"),
+    ("States.Http.Socket", "scheme: only https is let out", R, "written like this"),
+    ("States.Http.Socket", "url-too-long: 70000 characters", R, "written like this"),
+    ("States.Http.Socket", "host-invalid: '127.1' is not an IPv4 address", R, "written like this"),
+    ("States.Http.Socket", "port-invalid: '0'", R, "written like this"),
+    ("States.Http.Socket", "method-invalid: expected a method of letters", R, "written like this"),
+    ("States.Http.Socket", "header-managed: Keep-Alive cannot be set", R, "written like this"),
     ("States.Http.Socket", "The HTTP call did not end within 60 seconds.", T, "60 seconds"),
     ("States.Timeout", None, T, "longer than"),
     ("States.DataLimitExceeded", "The state/task 'x' returned a result with a size exceeding the maximum number of bytes service limit.", F, "262,144 bytes"),
@@ -107,7 +119,15 @@ def test_a_name_that_only_begins_alike_is_not_taken_for_another(error: str) -> N
 
 def test_an_api_cannot_make_a_failed_call_look_refused() -> None:
     """Refused says: nothing reached the API. A cause with an API's own words must not say so."""
-    for cause in ("see address-private: 10.0.0.1", "no metadata: x", "VPC endpoint policy"):
+    for cause in (
+        "see address-private: 10.0.0.1",
+        "no metadata: x",
+        "VPC endpoint policy",
+        # Hosts that are called like our words
+        "metadata:443 closed the connection before it answered.",
+        "denied:443 closed the connection before it answered.",
+        "address-book.example.com:443 closed the connection before it answered.",
+    ):
         assert not is_refusal("States.Http.Socket", cause)
 
 

@@ -286,6 +286,14 @@ async def test_the_connections_parameters_win_and_keep_the_tasks_places() -> Non
     assert request.body == (b'{"shared":"connection body","own":2,"connectionOnly":"body-only"}')
 
 
+@pytest.mark.parametrize("name", ["X-Key", "x-key", "X-KEY"])
+async def test_nothing_is_put_beside_the_credential(name: str) -> None:
+    """Joined, the two would be another credential, which the API may read as it likes."""
+    key = {"ApiKeyAuthParameters": {"ApiKeyName": "X-Key", "ApiKeyValue": "the key"}}
+    request = await sent(connection_of(parameters=key), Headers={name: "admin", "x-own": "1"})
+    assert request.headers == (AGENT, RANGE, ("X-Key", "the key"), ("x-own", "1"))
+
+
 async def test_a_connection_with_body_parameters_makes_a_body() -> None:
     request = await sent(connection_of(parameters={**API_KEY, **PARAMETERS}))
     assert request.body == b'{"shared":"connection body","connectionOnly":"body-only"}'

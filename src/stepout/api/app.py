@@ -7,6 +7,7 @@ does is in `api/operations/`; the shapes come from the service models.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, replace
@@ -89,7 +90,15 @@ class App:
             answer = await self._serve(scope, headers, receive, exchange)
         except _Gone:
             return
+        except asyncio.CancelledError:
+            # The server stops. What was asked for may have been done.
+            self._note(exchange, _CUT_OFF)
+            raise
+        # Before it is sent: a client may not wait for its answer, nor for the line.
+        self._note(exchange, answer)
         await _send(send, answer, exchange.request_id)
+
+    def _note(self, exchange: Exchange, answer: Answer) -> None:
         self._metrics.request(exchange.operation, answer.error, exchange.seconds)
         _report(exchange, answer)
         self._audit.write(exchange, answer)
@@ -177,6 +186,9 @@ class App:
     def _answer_metrics(self) -> Answer:
         return Answer(200, self._metrics.content_type, self._metrics.text())
 
+
+_CUT_OFF: Final = Answer(503, b"", b"", faults.stopped().code)
+"""What is noted of a request that got no answer, because the server stopped."""
 
 _REPEATED: Final = frozenset({"StartSyncExecution"})
 """Operations that an SDK sends again when they take long, and that do twice what is sent twice."""

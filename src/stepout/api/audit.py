@@ -5,6 +5,7 @@ No payloads, no secrets: of a request only its operation and the ARN that it is 
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from pathlib import Path
@@ -48,13 +49,19 @@ class Audit:
         if self._file is None:
             return
         try:
-            self._file.write(dumps(_record(exchange, answer)) + b"\n")
+            self._file.write(f"{_line(_record(exchange, answer))}\n".encode())
         except (OSError, ValueError) as error:
             _log.error("audit line lost", extra={"fields": {"error": str(error)}})
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _line(record: dict[str, Json]) -> str:
+    """JSON without a character that would steer a terminal: a caller makes up its User-Agent."""
+    line = dumps(record).decode()
+    return line if line.isprintable() else json.dumps(record, separators=(",", ":"))
 
 
 def _record(exchange: Exchange, answer: Answer) -> dict[str, Json]:

@@ -112,26 +112,27 @@ class _Provider:
         self._services.directories.add(machine_role(name, account, region, policy))
 
     async def machine(self, name: str, definition: Json) -> str:
-        """The ARN of an Express machine with this definition."""
+        """The ARN of an Express machine with this definition, and with the role of its name."""
         caller = self._caller
-        text = json.dumps(definition)
-        request = {
-            "name": name,
-            "type": "EXPRESS",
+        arn = arns.state_machine(caller.region, caller.account, name)
+        wanted = {
+            "definition": json.dumps(definition),
             "roleArn": role_arn(name, caller.account, caller.region),
-            "definition": text,
         }
         try:
-            made = await self._call("states", "CreateStateMachine", request)
+            await self._call(
+                "states", "CreateStateMachine", {"name": name, "type": "EXPRESS", **wanted}
+            )
         except ServiceError as error:
             if error.code != "StateMachineAlreadyExists":
                 raise SettingsError(f"The machine {name}: {error.message}") from None
-            arn = arns.state_machine(caller.region, caller.account, name)
-            change = {"stateMachineArn": arn, "definition": text}
-            await self._call("states", "UpdateStateMachine", change)
-            return arn
-        made_arn: str = made["stateMachineArn"]
-        return made_arn
+        # One that was there keeps its role, also where creating it again succeeds.
+        found = await self._call("states", "DescribeStateMachine", {"stateMachineArn": arn})
+        if found["type"] != "EXPRESS":
+            raise SettingsError(f"The machine {name} is there and not of the type EXPRESS.")
+        if any(found[member] != value for member, value in wanted.items()):
+            await self._call("states", "UpdateStateMachine", {"stateMachineArn": arn, **wanted})
+        return arn
 
     async def _call(self, service: str, operation: str, request: Json) -> Json:
         given = self._models[service].operations[operation].check(request)

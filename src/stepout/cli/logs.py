@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -102,7 +103,8 @@ class _Formatter(logging.Formatter):
 def _as_text(moment: str, record: logging.LogRecord, fields: Fields) -> str:
     """`2026-11-23T12:34:56.789Z request operation=StartSyncExecution status=200 …`"""
     pairs = [f"{key}={_shown(value)}" for key, value in fields.items()]
-    return " ".join([moment, record.getMessage(), *pairs])
+    event = record.getMessage()
+    return " ".join([moment, event if event.isprintable() else json.dumps(event), *pairs])
 
 
 def _as_json(moment: str, record: logging.LogRecord, fields: Fields) -> str:
@@ -113,7 +115,12 @@ def _as_json(moment: str, record: logging.LogRecord, fields: Fields) -> str:
         "event": record.getMessage(),
         **fields,
     }
-    return orjson.dumps(members, default=str).decode()
+    try:
+        line = orjson.dumps(members, default=str).decode()
+    except TypeError:
+        # Half a character, or an integer over 64 bits.
+        line = ""
+    return line if line and line.isprintable() else json.dumps(members, default=str)
 
 
 _FORMATS: Final = {"text": _as_text, "json": _as_json}
@@ -122,11 +129,14 @@ _WORD: Final = re.compile(r'[^\s"=]+')
 
 
 def _shown(value: object) -> str:
-    """A value as it is, or as JSON where it would not be one word."""
+    """A value as it is, or as JSON where it would not be one word.
+
+    orjson escapes of the controls those below U+0020 only; U+009B, for one, steers a terminal.
+    """
     text = str(value)
-    if text.isprintable() and _WORD.fullmatch(text):
-        return text
-    return orjson.dumps(text).decode()
+    if not text.isprintable():
+        return json.dumps(text)
+    return text if _WORD.fullmatch(text) else orjson.dumps(text).decode()
 
 
 @lru_cache(4)

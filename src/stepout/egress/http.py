@@ -128,9 +128,11 @@ class Egress:
             pool = self._pool(verdict.reach)
             return await pool.send(request, destination, headers, exchange, max_body)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise EgressFailed(_explain(error, destination)) from None
+            failure = _explain(error, destination)
         finally:
             self._slots.free(place)
+        # Raised in the handler, it would keep aiohttp's error, whose repr may hold the headers.
+        raise EgressFailed(failure)
 
     def _pool(self, reach: Reach) -> Pool:
         pool = self._pools.pop(reach, None)

@@ -133,7 +133,21 @@ _ADVICE: Final = (
         r"States\.Http\.Socket",
         "The URL's address is none of the public internet. The server's setting --egress-allow "
         "names networks that may be called all the same.",
-        cause=r"^(address-|metadata)",
+        cause=r"^(address-[a-z-]+|metadata): ",
+        is_refused=True,
+    ),
+    _advice(
+        r"States\.Http\.Socket",
+        "The server's egress policy does not let this call out. stepout explain tells which rule "
+        "refuses it, or which one is missing.",
+        cause=r"^(denied|not-allowed|path-ambiguous): ",
+        is_refused=True,
+    ),
+    _advice(
+        r"States\.Http\.Socket",
+        "The server's egress lets out no request that is written like this; stepout explain tells "
+        "what it makes of a URL.",
+        cause=r"^(scheme|credentials|url-too-long|(host|port|method)-invalid|header-managed): ",
         is_refused=True,
     ),
     _advice(

@@ -203,14 +203,18 @@ def _query(given: Json, invocation: HttpParameters) -> str:
 def _headers(
     arguments: Json, auth: list[Pair], connection: Connection, region: str, *, has_body: bool
 ) -> tuple[Pair, ...]:
-    """The service's, the connection's, the task's. Keys are compared exactly, as on AWS: a task's
-    header in another case stays and becomes a second value."""
+    """The service's, the connection's, the task's.
+
+    Keys of the connection's parameters are compared exactly, as on AWS: a task's header in another
+    case stays and becomes a second value. That of the credential stands alone, whatever the case.
+    """
     owned = [*auth, *_merged([], _invocation(connection).headers)]
     names = {name for name, _ in owned}
+    credential = {name.lower() for name, _ in auth}
     given = [
         (name, item)
         for name, value in arguments.get("Headers", {}).items()
-        if name not in names
+        if name not in names and name.lower() not in credential
         for item in (value if isinstance(value, list) else [value])
     ]
     free = [(name, value) for name, value in owned + given if name.lower() not in _MANAGED]

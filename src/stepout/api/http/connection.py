@@ -299,6 +299,10 @@ class Connection(asyncio.Protocol):
             await self._shared.app(scope, self._receive, self._send)
             if answer.state is not ENDED and self.state is SERVING:
                 raise RuntimeError("The app ended before its answer did.")
+        except asyncio.CancelledError:
+            # Nobody would answer this connection any more, nor close it.
+            self._transport.abort()
+            raise
         except Exception:  # noqa: BLE001 — a bug of the app ends a connection, not the server
             _log.exception("app failed", extra={"fields": {"path": scope["path"]}})
             if self.state is SERVING:
