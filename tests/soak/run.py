@@ -282,8 +282,7 @@ class Soak:
         link = await Link.open(world.port, world.tls)
         for name, comment in world.kept.items():
             members = {"stateMachineArn": world.machine(name)}
-            await link.send(signed(world.keys["admin"], "DescribeStateMachine", members))
-            reply = await link.reply()
+            reply = await _untroubled(link, world, members)
             if reply.status != 200:
                 self.ledger.breaks(f"A machine that was kept is gone: {reply.outcome}.")
             elif comment and reply.document["definition"] != one_pass(comment):
@@ -383,3 +382,13 @@ def _told(counts: Counter[str]) -> str:
 def _metric(reply: Reply, name: str) -> int | None:
     found = re.search(rf"^{name} (\S+)$", reply.body.decode(), re.MULTILINE)
     return None if found is None else int(float(found[1]))
+
+
+async def _untroubled(link: Link, world: World, members: dict[str, Any]) -> Reply:
+    """What the administrator is answered when its rate lets it ask."""
+    while True:
+        await link.send(signed(world.keys["admin"], "DescribeStateMachine", members))
+        reply = await link.reply()
+        if "Throttling" not in reply.outcome:
+            return reply
+        await asyncio.sleep(0.02)
