@@ -35,8 +35,8 @@ def fill(known: Sessions, holder: str) -> int:
 def test_one_caller_leaves_sessions_to_the_others() -> None:
     known = Sessions()
     assert fill(known, "greedy") == 16
-    assert begin(known, "modest")
-    assert begin(known, "other")
+    assert begin(known, "modest").holder == "modest"
+    assert begin(known, "other").holder == "other"
 
 
 def test_sessions_that_have_ended_make_room() -> None:
