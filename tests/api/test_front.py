@@ -93,6 +93,27 @@ async def test_a_socket_that_was_handed_over_does_not_hold_up_the_loop() -> None
     assert not is_blocking
 
 
+async def test_the_slowest_make_room_for_requests_that_are_not_whole() -> None:
+    """Whoever reaches the port could else fill the memory, without a key."""
+    async with opened(replace(PATIENT, unfinished=3_000)) as door:
+        unfinished = door.front._shared.unfinished
+        slow: list[Stream] = []
+        while len(slow) < 3:
+            slow.append(await door.dial())
+            slow[-1][1].write(post(2_000, b"x" * 900))
+            await until(lambda: len(unfinished) == len(slow))
+        late, writer = await door.dial()
+        writer.write(post(2_000, b"x" * 1_000))
+        assert error_of(await slow[0][0].read()) == (503, "ServiceUnavailable")
+        writer.write(b"x" * 1_000)
+        assert (await late.readuntil(b"aa")).startswith(b"HTTP/1.1 200")
+        assert b" 200 " in await door.ask(post(2, b"ab", b"Connection: close\r\n"))
+        await close(writer, *(writer for _, writer in slow))
+        await until(lambda: not door.connections)
+        assert door.front._shared.held == 0
+        assert not unfinished
+
+
 # --- The bound ------------------------------------------------------------------------------------
 
 

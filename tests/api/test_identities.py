@@ -144,6 +144,8 @@ def test_roles_of_the_server_stay_when_the_file_changes(directory: Directory) ->
         ("[user]\nann = 1", ["[user.ann]: expected a table, found 'something else'"]),
         ('[user]\nann = "sesame"', ["[user.ann]: expected a table, found 'something else'"]),
         ("[users.ann]\n", ["users: there is no such key; did you mean 'user'?"]),
+        ("[user.ann]\naccess_keys = 5", ["access_keys: expected a list of tables"]),
+        ('[user.ann]\naccess_keys = "sesame"', ["access_keys: expected a list of tables"]),
         ("[user.ann]\npolicy = []", ["policy: there is no such key; did you mean 'policies'?"]),
         ('[user.ann]\naccess_key_id = "AKID"', ["'secret_access_key' is missing"]),
         ('[user.ann]\naccess_key_id = 5\nsecret_access_key = "sesame"', ["found 5"]),

@@ -240,6 +240,13 @@ def _secret(raw: Raw) -> Secret | Source:
         raise ValueError('expected a text, { env = "NAME" } or { file = "PATH" }.') from None
 
 
+def _list(raw: Raw) -> list[Raw]:
+    if not isinstance(raw, list):
+        # Not shown: it may hold a secret.
+        raise ValueError("expected a list of tables.")  # noqa: TRY004 — as all readers
+    return raw
+
+
 def _as_it_is(raw: Raw) -> Raw:
     return raw
 
@@ -250,7 +257,7 @@ _PRINCIPAL: Final = {
     "boundary": tables.text,
     "tags": _tags,
 }
-_USER: Final = {**_KEY, "access_keys": _as_it_is, **_PRINCIPAL}
+_USER: Final = {**_KEY, "access_keys": _list, **_PRINCIPAL}
 _ROLE: Final = {
     "trust": _as_it_is,
     "max_session": tables.number(3_600, 43_200),

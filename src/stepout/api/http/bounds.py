@@ -27,6 +27,9 @@ class Bounds:
     body: int = 1_048_576
     """A body (AWS service quotas: 1 MB per API request)."""
 
+    unfinished: int = 536_870_912
+    """Requests that are not whole, in all: who sends one need not say who it is."""
+
     connections: int = CONNECTIONS
     """Connections in all."""
 

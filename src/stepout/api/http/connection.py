@@ -10,6 +10,8 @@ it may all cost `bounds`'; here they meet the event loop. The rules:
   come in order without further ado.
 - While nothing is held, reading goes on during a request, because that is how a client's departure
   is noticed. A connection whose client has closed its side counts as departed.
+- Of requests that are not whole all connections together hold so much; then the oldest, which is
+  the slowest, is refused. Who sends a request at one go is none of them.
 - Every state has a time in which it must be left; the front looks for those that are over.
 - A refusal is written, and then what still arrives is thrown away for a while: a connection that
   is closed with unread bytes is reset, and the client would see that in place of the refusal.
@@ -54,6 +56,8 @@ _log = logging.getLogger("stepout.front")
 
 TOO_MANY: Final = refusal(503, "The server has as many connections as it may; try again.")
 
+_CROWDED: Final = refusal(503, "The server holds as much of unfinished requests as it may.")
+
 _LATE: Final = {
     HEAD: refusal(408, "The head of the request did not come in time."),
     BODY: refusal(408, "The body of the request did not come in time."),
@@ -72,6 +76,10 @@ class Shared:
     """The Date header, renewed by the front."""
     connections: dict[Connection, None] = field(default_factory=dict)
     """Those that are open, the oldest first."""
+    unfinished: dict[Connection, int] = field(default_factory=dict)
+    """Bytes of requests that are not whole, the oldest first."""
+    held: int = 0
+    """Their sum."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     """Requests that are being served."""
     patience: dict[str, float] = field(init=False)
@@ -212,6 +220,10 @@ class Connection(asyncio.Protocol):
         if self.state is not OPENING:
             self._transport.abort()
 
+    def make_room(self) -> None:
+        """End a request that is not whole."""
+        self._refuse(_CROWDED)
+
     def expire(self) -> None:
         """The time of this state is over."""
         late = _LATE.get(self.state)
@@ -249,6 +261,16 @@ class Connection(asyncio.Protocol):
             self._await_body()
         elif self.state is IDLE:
             self._move(HEAD)
+        if phase is not WHOLE:
+            self._count(end - start)
+
+    def _count(self, size: int) -> None:
+        """More of a request is held that is not whole; the oldest make room."""
+        shared = self._shared
+        shared.unfinished[self] = shared.unfinished.get(self, 0) + size
+        shared.held += size
+        while shared.held > shared.bounds.unfinished:
+            next(iter(shared.unfinished)).make_room()
 
     def _hold(self, data: bytes, start: int) -> None:
         self._held, self._at = data, start
@@ -380,6 +402,7 @@ class Connection(asyncio.Protocol):
     def _linger(self) -> None:
         self._move(LINGERING)
         self._held = b""
+        self._incoming.clear()
         if not self._transport.is_closing():
             self._transport.resume_reading()
             if self._transport.can_write_eof():
@@ -389,6 +412,8 @@ class Connection(asyncio.Protocol):
         if state not in MOVES[self.state]:
             raise RuntimeError(f"A connection cannot move from {self.state} to {state}.")
         self.state = state
+        if state not in READING:
+            self._shared.held -= self._shared.unfinished.pop(self, 0)
         self.deadline = self._loop.time() + self._shared.patience[state]
 
 

@@ -63,9 +63,10 @@ class Incoming:
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
-        self._clear()
+        self.clear()
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Forget what came; the next byte begins a request."""
         self.phase = IDLE
         self.request: Request | None = None
         """Known from the end of the head on."""
@@ -114,7 +115,7 @@ class Incoming:
         if request is None:
             raise RuntimeError("There is no request to take.")
         request.body = bytes(self._body)
-        self._clear()
+        self.clear()
         return request
 
     # --- Pieces -----------------------------------------------------------------------------------
