@@ -376,6 +376,27 @@ async def test_a_failure_keeps_nothing_of_the_request(egress: Egress, origin: Or
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"canary\r\n\r\n", "Bad status line: Expected HTTP/, RTSP/ or ICE/"),
+        (b"HTTP/1.1 200 OK\r\nbad header canary\r\n\r\n", "Invalid header token"),
+        (b"HTTP/1.1 200 OK\r\nX: %b\r\n\r\n" % (b"canary" * 5_000), "Got more than 16384 bytes"),
+        (b"HTTP/1.1 200 %b\r\n\r\n" % (b"canary" * 5_000), "Got more than 16384 bytes"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: canary\r\n\r\n", "Invalid character in Content-Leng"),
+        (b"HTTP/9.9 200 canary\r\n\r\n", "Invalid HTTP version"),
+    ],
+)
+async def test_an_answer_that_is_not_http_is_not_quoted(
+    egress: Egress, origin: Origin, answer: bytes, why: str
+) -> None:
+    """What is sent back may be what was sent: the credential, in an error and in the log."""
+    origin.get(URL).raw(answer)
+    with pytest.raises(EgressFailed, match=f"is not HTTP: .*{why}") as caught:
+        await fetch(egress)
+    assert "canary" not in str(caught.value)
+
+
 async def test_a_url_that_is_refused_is_not_resolved() -> None:
     resolver = FixedResolver("1.1.1.1")
     client = Egress(Policy(), trust=trust(), resolver=resolver)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import ssl
 import time
 from typing import Final
@@ -186,8 +187,16 @@ def _explain(error: Exception, destination: Destination) -> str:
         case aiohttp.ClientPayloadError():
             return f"The answer of {where} broke off."
         case aiohttp.ClientResponseError():
-            return f"The answer of {where} is not HTTP: {error.message}."
+            return f"The answer of {where} is not HTTP: {_without_quotes(error.message)}."
     return f"The exchange with {where} failed: {error}."
+
+
+_QUOTED: Final = re.compile(r"(?:bytearray\()?b['\"].*", re.DOTALL)
+
+
+def _without_quotes(message: str) -> str:
+    """aiohttp's reason without what it quotes of an answer, which may repeat the credential."""
+    return " ".join(_QUOTED.sub("", message).split()).rstrip(" :.")
 
 
 def _report(
