@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepout.asl.values import MAX_DEPTH, MISSING, Document, Json, dumps, equals, loads
+from stepout.asl.values import MAX_DEPTH, MISSING, Document, Json, depth_of, dumps, equals, loads
 from stepout.errors import JsonError
 
 JSON = st.recursive(
@@ -69,6 +69,32 @@ def test_what_is_not_json_is_refused(text: str) -> None:
 def test_a_token_is_refused_in_the_words_recorded_on_aws() -> None:
     with pytest.raises(JsonError, match=r"^Unrecognized token 'not': was expecting \(JSON String"):
         loads("not json")
+
+
+@pytest.mark.parametrize("end", ['"', "", "\\"])
+def test_a_string_without_an_end_costs_no_more_than_its_length(end: str) -> None:
+    """Anybody may send a text, and it is read before it is known who does.
+
+    Tried anew from each quote, a megabyte took half an hour.
+    """
+    with pytest.raises(JsonError):
+        loads("[" * (MAX_DEPTH + 1) + '"' + '\\"' * 500_000 + end)
+
+
+@given(
+    st.recursive(
+        st.text('"\\[]{}a', max_size=4),
+        lambda one: st.lists(one) | st.dictionaries(st.text('"\\[{'), one),
+    )
+)
+def test_the_depth_of_a_text_is_that_of_its_value(value: Json) -> None:
+    def depth(item: Json) -> int:
+        if not isinstance(item, list | dict):
+            return 0
+        inner = item.values() if isinstance(item, dict) else item
+        return 1 + max(map(depth, inner), default=0)
+
+    assert depth_of(dumps(value)) == depth(value)
 
 
 @pytest.mark.parametrize("depth", [254, 255, MAX_DEPTH])
