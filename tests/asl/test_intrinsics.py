@@ -263,3 +263,10 @@ def test_any_arguments_give_json_or_a_failure_of_the_language(
     else:
         expected = loads(dumps(result))
     assert result == expected
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_a_quote_without_an_end_costs_no_more_than_the_text(quote: str) -> None:
+    """Tried anew from each quote, this text took minutes of the event loop or of a worker."""
+    with pytest.raises(PathError):
+        compile_call(f"States.Format($[{quote}{(chr(92) + quote) * 200_000})")

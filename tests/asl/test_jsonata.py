@@ -296,3 +296,14 @@ def test_a_plain_path_gives_what_the_engine_gives(source: Json, keys: list[str])
 def _shown(query: Any, source: Json) -> str:
     value = query.evaluate(Roots(source), Around())
     return "undefined" if value is MISSING else json.dumps(value)
+
+
+@pytest.mark.parametrize("end", ["", "\\", "a"])
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_a_quote_without_an_end_costs_no_more_than_the_text_and_hides_nothing(
+    quote: str, end: str
+) -> None:
+    """Tried anew from each quote, this text took minutes of the event loop or of a worker."""
+    text = f"$$ {quote}{(chr(92) + quote) * 200_000}{end}"
+    assert jsonata._bare(text) == text
+    assert jsonata._bare(f"a {quote}$${quote} /it's/ & $$") == "a  /it's/ & $$"

@@ -436,7 +436,8 @@ class _Parser:
         return PathError(f"The intrinsic function expects {expected} at character {self._at + 1}.")
 
 
-_TOKEN: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|.", re.DOTALL)
+# A string without an end is one token: tried anew from each of its quotes it would cost the square.
+_TOKEN: Final = re.compile(r"'(?:[^'\\]++|\\.)*+'?|\"(?:[^\"\\]++|\\.)*+\"?|.", re.DOTALL)
 
 
 def _end_of_path(text: str, start: int) -> int:

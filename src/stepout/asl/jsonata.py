@@ -279,7 +279,9 @@ _NAME: Final = re.compile(r"\$([^\W\d]\w*)")
 # Strings, quoted names, comments and regular expressions: what may hold `$$` without reading it.
 # A slash begins a regular expression where no operand is before it that could be divided.
 _LITERALS: Final = re.compile(
-    r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`|/\*.*?\*/"
+    # One without an end goes to the end: tried anew from each quote it would cost the square.
+    r"\"(?:[^\"\\]++|\\.)*+(?:\"|(?P<endless>\\?\Z))|'(?:[^'\\]++|\\.)*+(?:'|(?P<open>\\?\Z))"
+    r"|`[^`]*`|/\*.*?\*/"
     r"|(?:^|[(,=>\[{:?;&|~])\s*/(?:[^/\\]|\\.)+/",
     re.DOTALL,
 )
@@ -312,7 +314,7 @@ def compile(text: str) -> Query:  # noqa: A001 — as in `re`, always used as `j
         functions=functions,
         unsupported=tuple(_unsupported(text, reads.get("input", {}))),
         path=_plain_path(text),
-        has_range=".." in _SHORT_RANGE.sub("", _LITERALS.sub("", text)),
+        has_range=".." in _SHORT_RANGE.sub("", _bare(text)),
     )
 
 
@@ -349,7 +351,7 @@ def _plain_path(text: str) -> tuple[Key, ...] | None:
 
 def _unsupported(text: str, reads: Any) -> Iterator[str]:
     """Names read from the input document, of which Step Functions has none."""
-    bare = _LITERALS.sub("", text)
+    bare = _bare(text)
     if "$$" in bare:
         yield "$$"
     elif reads is True:
@@ -358,6 +360,11 @@ def _unsupported(text: str, reads: Any) -> Iterator[str]:
             yield "$"
     elif isinstance(reads, dict):
         yield from reads
+
+
+def _bare(text: str) -> str:
+    """An expression without its literals; a quote that ends nowhere is none."""
+    return _LITERALS.sub(lambda found: found[0] if found.lastgroup else "", text)
 
 
 # --- AWS's functions ------------------------------------------------------------------------------
