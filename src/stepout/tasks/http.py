@@ -18,6 +18,7 @@ from stepout.asl.values import Json, dumps, loads
 from stepout.aws.connections import Connection, HttpParameter, HttpParameters
 from stepout.egress.message import Request, Response
 from stepout.errors import EgressError, JsonError, TokenRefused
+from stepout.gateway.messages import codec_of
 from stepout.tasks import Ports, Scope, integration
 from stepout.tasks.credentials import auth_headers
 from stepout.tasks.encoding import Pair, encode, form, query_pairs
@@ -302,7 +303,7 @@ def _text(response: Response, scope: Scope) -> str | StatesError:
     charset = _CHARSET.search(content_type)
     encoding = charset[1] if charset else "UTF-8"
     try:
-        text = response.body.decode(encoding)
+        text = response.body.decode(codec_of(encoding))
         if charset:
             # Some encodings can spell halves of characters, which JSON cannot be written with.
             text.encode()
