@@ -78,7 +78,8 @@ POLICIES = {
     ),
     "deputy": policy(statement("Allow", "states:List*", "*")),
     "red-team": policy(
-        statement("Allow", "states:List*", "*", StringEquals={"aws:PrincipalTag/team": "red"})
+        statement("Deny", "*", "*", StringEquals={"aws:SourceIdentity": "eve"}),
+        statement("Allow", "states:List*", "*", StringEquals={"aws:PrincipalTag/team": "red"}),
     ),
     "may-become": policy(
         statement("Allow", "sts:AssumeRole", f"arn:aws:iam::{ACCOUNT}:role/by-account")
@@ -100,7 +101,12 @@ TRUSTS = {
     "by-account": trust({"AWS": ACCOUNT}),
     "untagged": trust({"AWS": f"arn:aws:iam::{ACCOUNT}:user/caller"}),
     "tagged": trust(
-        {"AWS": f"arn:aws:iam::{ACCOUNT}:user/caller"},
+        {
+            "AWS": [
+                f"arn:aws:iam::{ACCOUNT}:user/caller",
+                f"arn:aws:sts::{ACCOUNT}:assumed-role/tagged/session",
+            ]
+        },
         ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"],
     ),
 }
@@ -385,6 +391,23 @@ def test_a_tag_of_a_session_is_one_of_its_principal(world: World) -> None:
     assert refusal(world.client("", **plain).list_state_machines)[0] == "AccessDeniedException"
     red = assume(world, "caller", "tagged", Tags=RED)
     assert world.client("", **red).list_state_machines()["stateMachines"] == []
+
+
+def test_a_source_identity_stays_with_all_sessions_that_follow(world: World) -> None:
+    first = assume(world, "caller", "tagged", Tags=RED, SourceIdentity="eve")
+    sfn = world.client("", **first)
+    assert refusal(sfn.list_state_machines)[1].endswith("deny in an identity-based policy")
+
+
+def test_a_source_identity_cannot_be_changed(world: World) -> None:
+    first = assume(world, "caller", "tagged", SourceIdentity="ann")
+    sts = world.client("", "sts", **first)
+    given = {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/tagged", "RoleSessionName": "session"}
+    assert sts.assume_role(**given)["SourceIdentity"] == "ann"
+    assert refusal(sts.assume_role, SourceIdentity="bob", **given) == (
+        "AccessDenied",
+        "The source identity of a session cannot be changed.",
+    )
 
 
 def test_a_tag_comes_once_in_whatever_case_its_key_is_written(world: World) -> None:

@@ -100,10 +100,10 @@ def _of_session(caller: Caller, request: Mapping[str, Json], now: int) -> Mappin
     given = {
         "sts:ExternalId": request.get("ExternalId"),
         "sts:RoleSessionName": request["RoleSessionName"],
-        "sts:SourceIdentity": request.get("SourceIdentity"),
+        "sts:SourceIdentity": request.get("SourceIdentity", caller.principal.source_identity),
     }
     tags = [{"key": tag["Key"], "value": tag["Value"]} for tag in request.get("Tags", ())]
-    known = {name: value for name, value in given.items() if value is not None}
+    known = {name: value for name, value in given.items() if value}
     return {**Circumstances(caller, {"tags": tags}, now), **known}
 
 

@@ -97,7 +97,9 @@ class Role:
     """Seconds."""
     tags: Mapping[str, str]
 
-    def as_session(self, name: str, tags: Mapping[str, str] | None = None) -> Principal:
+    def as_session(
+        self, name: str, tags: Mapping[str, str] | None = None, source_identity: str = ""
+    ) -> Principal:
         """Who somebody is in a session of this role (STS API reference, AssumedRoleUser)."""
         arn = Arn.parse(self.arn)
         return Principal(
@@ -107,6 +109,7 @@ class Role:
             user_id=f"{self.id}:{name}",
             role_arn=self.arn,
             tags={**self.tags, **(tags or {})},
+            source_identity=source_identity,
         )
 
     def as_caller(self, endpoint: Endpoint, session: Sequence[Policy] = ()) -> Grants:

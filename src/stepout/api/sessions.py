@@ -79,6 +79,7 @@ class Sessions:
         seconds: int,
         policies: Sequence[Policy],
         tags: Mapping[str, str],
+        source_identity: str = "",
     ) -> Session:
         """Begin a session; raises `ServiceError` where there are too many, or too many of its
         holder: as with other places, whoever comes next finds one (see `limits`)."""
@@ -92,7 +93,7 @@ class Sessions:
             token=Secret(secrets.token_urlsafe(192)),
             expires=now + seconds * 1_000,
             issued=now,
-            principal=role.as_session(name, tags),
+            principal=role.as_session(name, tags, source_identity),
             role_arn=role.arn,
             holder=holder,
             policies=tuple(policies),

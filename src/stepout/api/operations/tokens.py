@@ -33,6 +33,7 @@ async def assume_role(
     """Begin a session of a role that lets the caller in."""
     role = _role(services, request["RoleArn"])
     _check_tags(request)
+    source_identity = _source_identity(caller, request)
     session = services.sessions.begin(
         role,
         request["RoleSessionName"],
@@ -41,6 +42,7 @@ async def assume_role(
         seconds=_seconds(caller, role, request),
         policies=_session_policies(services, request),
         tags={tag["Key"]: tag["Value"] for tag in request.get("Tags", ())},
+        source_identity=source_identity,
     )
     return {
         "Credentials": {
@@ -53,7 +55,7 @@ async def assume_role(
             "AssumedRoleId": session.principal.user_id,
             "Arn": session.principal.arn,
         },
-        "SourceIdentity": request.get("SourceIdentity"),
+        "SourceIdentity": source_identity or None,
     }
 
 
@@ -75,6 +77,16 @@ def _check_tags(request: Mapping[str, Json]) -> None:
         )
     if request.get("TransitiveTagKeys"):
         raise ServiceError("ValidationError", "stepout hands no tags on from session to session.")
+
+
+def _source_identity(caller: Caller, request: Mapping[str, Json]) -> str:
+    """Once set it stays, through all roles (IAM user guide, "Monitor and control actions taken with
+    assumed roles")."""
+    set_: str = caller.principal.source_identity
+    asked: str = request.get("SourceIdentity", set_)
+    if set_ and asked != set_:
+        raise faults.denied("The source identity of a session cannot be changed.")
+    return asked
 
 
 def _seconds(caller: Caller, role: Role, request: Mapping[str, Json]) -> int:

@@ -35,6 +35,8 @@ class Principal:
     user_id: str = ""
     role_arn: str | None = None
     tags: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    source_identity: str = ""
+    """Who began the session, and all sessions that follow from it."""
     services: tuple[str, ...] = ()
     context: Mapping[str, Values] = field(init=False, repr=False, compare=False)
     """What condition keys say of it; names in lower case."""
@@ -71,6 +73,8 @@ def _context_of(principal: Principal) -> dict[str, Values]:
         context["aws:userid"] = principal.user_id
     if principal.type == "User":
         context["aws:username"] = principal.arn.rpartition("/")[2]
+    if principal.source_identity:
+        context["aws:sourceidentity"] = principal.source_identity
     for key, value in principal.tags.items():
         context[f"aws:principaltag/{key.lower()}"] = value
     return context
