@@ -37,3 +37,22 @@ def test_items_that_come_or_go_between_pages_move_nothing() -> None:
 def test_what_is_no_token_is_refused(token: str) -> None:
     with pytest.raises(ServiceError, match="^InvalidToken: Invalid Token: 'Invalid token'"):
         keys(["a", "b", "c"], token)
+
+
+def ranked(items: list[str], token: str | None, limit: int = 2) -> tuple[list[str], str | None]:
+    shown, following = page(items, lambda item: item, token, limit, rank=lambda key: -int(key))
+    return list(shown), following
+
+
+def test_with_a_rank_a_token_leads_on_when_its_item_has_gone() -> None:
+    shown, token = ranked(["10", "9", "8", "3", "1"], None)
+    assert shown == ["10", "9"]
+    assert ranked(["8", "3", "1"], token) == (["8", "3"], ranked(["8", "3", "1"], None)[1])
+    assert ranked(["12", "11", "10", "9", "8"], token) == (["8"], None)
+    assert ranked([], token) == ([], None)
+
+
+@pytest.mark.parametrize("token", ["", "nonsense", "YQ==", "MS4w"])
+def test_with_a_rank_what_is_no_token_is_refused(token: str) -> None:
+    with pytest.raises(ServiceError, match="^InvalidToken: Invalid Token: 'Invalid token'"):
+        ranked(["2", "1"], token)

@@ -95,6 +95,27 @@ def test_blobs_are_checked_by_their_size_and_never_shown() -> None:
     ]
 
 
+def test_a_list_that_is_refused_is_shown_without_what_is_sensitive() -> None:
+    compiler = _Compiler(
+        {
+            "Limited": {"type": "list", "member": {"shape": "Item"}, "max": 1},
+            "Item": {
+                "type": "structure",
+                "members": {"Name": {"shape": "Name"}, "Key": {"shape": "Key"}},
+            },
+            "Name": {"type": "string"},
+            "Key": {"type": "string", "sensitive": True},
+        }
+    )
+    value = [{"Name": "a", "Key": "open-sesame"}, {"Key": "open-sesame", "Name": None}, "no item"]
+    checked = compiler.compile("Limited")(value, "items")
+    assert next(checked) == (
+        "Value '[Item(Name=a, Key=*** Sensitive Data Redacted ***), "
+        "Item(Key=*** Sensitive Data Redacted ***), no item]' at 'items' failed to satisfy "
+        "constraint: Member must have length less than or equal to 1"
+    )
+
+
 @pytest.mark.parametrize(
     ("operation", "members"),
     [
@@ -144,6 +165,21 @@ def test_a_request_that_fits_is_let_through(
             {"name": "m", "definition": "d", "roleArn": "r", "tags": [{"key": "k" * 129}]},
             f"1 validation error detected: Value '{'k' * 129}' at 'tags.1.member.key' failed to "
             "satisfy constraint: Member must have length less than or equal to 128",
+        ),
+        (
+            "CreateStateMachineAlias",
+            {
+                "name": "a",
+                "routingConfiguration": [
+                    {"weight": number, "stateMachineVersionArn": f"m:{number}"}
+                    for number in (1, 2, 3)
+                ],
+            },
+            "1 validation error detected: Value '[RoutingConfigurationListItem("
+            "stateMachineVersionArn=m:1, weight=1), RoutingConfigurationListItem("
+            "stateMachineVersionArn=m:2, weight=2), RoutingConfigurationListItem("
+            "stateMachineVersionArn=m:3, weight=3)]' at 'routingConfiguration' failed to satisfy "
+            "constraint: Member must have length less than or equal to 2",
         ),
     ],
 )

@@ -153,6 +153,17 @@ SUITES: Final = (
     ),
     Suite("ValidateStateMachineDefinition", (*_CALLS, "--kind", "validate"), _calls),
     Suite(
+        "Other calls of the API",
+        (*_CALLS, "--kind", "api,api_error"),
+        _calls,
+        levels=("status, error code and every recorded field", "the error's text as well"),
+        later=(
+            "test_sfn_api_activities::*",
+            "*test_list_execution_invalid_arn",
+            "*test_get_execution_history_invalid_arn",
+        ),
+    ),
+    Suite(
         "Definitions that CreateStateMachine refuses",
         (*_CALLS, "--kind", "create_error"),
         _calls,

@@ -77,6 +77,27 @@ POLICIES = {
         ),
     ),
     "deputy": policy(statement("Allow", "states:List*", "*")),
+    "live": policy(
+        statement(
+            "Allow",
+            [f"states:{name}" for name in ("StartSyncExecution", "*Alias", "TagResource")],
+            MACHINE,
+            **{"ForAnyValue:StringEquals": {"states:StateMachineQualifier": ["LIVE", "1"]}},
+        ),
+    ),
+    "own-team": policy(
+        statement(
+            "Allow",
+            "states:*",
+            "*",
+            StringEquals={"aws:ResourceTag/team": "${aws:PrincipalTag/team}"},
+        ),
+        statement("Deny", "states:*", "*", StringEquals={"aws:ResourceTag/frozen": "yes"}),
+    ),
+    "creator": policy(
+        statement("Allow", ["states:CreateStateMachine", "states:UpdateStateMachine"], "*"),
+        statement("Allow", "iam:PassRole", ROLE),
+    ),
     "red-team": policy(
         statement("Deny", "*", "*", StringEquals={"aws:SourceIdentity": "eve"}),
         statement("Allow", "states:List*", "*", StringEquals={"aws:PrincipalTag/team": "red"}),
@@ -121,6 +142,9 @@ USERS = {
     "caller": ["caller"],
     "maker": ["maker", "may-become"],
     "nobody": [],
+    "live": ["live"],
+    "teammate": ["own-team"],
+    "creator": ["creator"],
     "admin": ["AdministratorAccess"],
 }
 
@@ -128,7 +152,7 @@ USERS = {
 def identities(endpoint: str | None = None) -> str:
     users = [
         f'[user.{name}]\naccess_key_id = "AKID{name.upper()}"\nsecret_access_key = "{name}"\n'
-        f"policies = {json.dumps(names)}\n"
+        f'policies = {json.dumps(names)}\ntags = {{ team = "shop" }}\n'
         for name, names in USERS.items()
     ]
     roles = [
@@ -221,6 +245,87 @@ def test_a_condition_is_asked_of_the_request(world: World) -> None:
     code, message = refusal(world.client("caller").describe_state_machine, stateMachineArn=MACHINE)
     assert code == "AccessDeniedException"
     assert message.endswith("with an explicit deny in an identity-based policy")
+
+
+def not_allowed(user: str, action: str, resource: str = MACHINE) -> tuple[str, str]:
+    return (
+        "AccessDeniedException",
+        f"User: arn:aws:iam::{ACCOUNT}:user/{user} is not authorized to perform: {action} on "
+        f"resource: {resource} because no identity-based policy allows the {action} action",
+    )
+
+
+def test_versions_and_aliases_count_as_their_machine_and_a_condition_tells_them_apart(
+    world: World,
+) -> None:
+    arn = make(world, publish=True)
+    maker, live, caller = (world.client(user) for user in ("maker", "live", "caller"))
+    routes: Any = [{"stateMachineVersionArn": f"{arn}:1", "weight": 100}]
+    assert refusal(
+        live.create_state_machine_alias, name="TEST", routingConfiguration=routes
+    ) == not_allowed("live", "states:CreateStateMachineAlias")
+    live.create_state_machine_alias(name="LIVE", routingConfiguration=routes)
+    maker.create_state_machine_alias(name="TEST", routingConfiguration=routes)
+    for qualified in (f"{arn}:LIVE", f"{arn}:1"):
+        assert live.start_sync_execution(stateMachineArn=qualified)["status"] == "SUCCEEDED"
+    expected = not_allowed("live", "states:StartSyncExecution")
+    for other in (f"{arn}:TEST", f"{arn}:2", arn):
+        assert refusal(live.start_sync_execution, stateMachineArn=other) == expected
+    live.update_state_machine_alias(stateMachineAliasArn=f"{arn}:LIVE", description="d")
+    assert refusal(
+        live.delete_state_machine_alias, stateMachineAliasArn=f"{arn}:TEST"
+    ) == not_allowed("live", "states:DeleteStateMachineAlias")
+    # Who may start the machine may start what was published of it.
+    # A line is written behind its answer, and before the next request of the connection.
+    for _ in range(2):
+        assert caller.start_sync_execution(stateMachineArn=f"{arn}:TEST")["status"] == "SUCCEEDED"
+    assert f"{arn}:TEST" in [line.get("resource") for line in world.lines()]
+
+
+def test_who_publishes_or_tags_by_another_call_must_be_allowed_that_too(world: World) -> None:
+    create = world.client("creator").create_state_machine
+    given = {"name": "orders", "definition": PASS, "type": "EXPRESS", "roleArn": ROLE}
+    publishing = not_allowed("creator", "states:PublishStateMachineVersion")
+    assert refusal(create, **given, publish=True) == publishing
+    tags = [{"key": "a", "value": "b"}]
+    assert refusal(create, **given, tags=tags) == not_allowed("creator", "states:TagResource")
+    arn = create(**given, publish=False, tags=[])["stateMachineArn"]
+    update = world.client("creator").update_state_machine
+    assert refusal(update, stateMachineArn=arn, definition=f"{PASS} ", publish=True) == publishing
+    update(stateMachineArn=arn, definition=f"{PASS} ")
+
+
+def test_a_tag_without_a_key_is_refused_and_breaks_nothing(world: World) -> None:
+    arn = make(world)
+    loose: Any = boto3.client(
+        "stepfunctions",
+        endpoint_url=world.server.url,
+        region_name="us-east-1",
+        aws_access_key_id="AKIDMAKER",
+        aws_secret_access_key="maker",
+        config=Config(inject_host_prefix=False, parameter_validation=False),
+    )
+    code, message = refusal(loose.tag_resource, resourceArn=arn, tags=[{"value": "v"}])
+    assert (code, "tags.1.member.key" in message) == ("ValidationException", True)
+
+
+def test_a_machines_tags_are_asked_where_a_policy_looks_at_them(world: World) -> None:
+    arn = make(world, publish=True, tags=[{"key": "team", "value": "shop"}])
+    other = make(world, name="other", tags=[{"key": "team", "value": "bank"}])
+    mate, maker = world.client("teammate"), world.client("maker")
+    assert mate.start_sync_execution(stateMachineArn=arn)["status"] == "SUCCEEDED"
+    assert mate.start_sync_execution(stateMachineArn=f"{arn}:1")["status"] == "SUCCEEDED"
+    expected = not_allowed("teammate", "states:StartSyncExecution", other)
+    assert refusal(mate.start_sync_execution, stateMachineArn=other) == expected
+    assert refusal(mate.start_sync_execution, stateMachineArn=f"{other}s")[0] == expected[0]
+    maker.tag_resource(resourceArn=other, tags=[{"key": "team", "value": "shop"}])
+    assert mate.start_sync_execution(stateMachineArn=other)["status"] == "SUCCEEDED"
+    maker.tag_resource(resourceArn=other, tags=[{"key": "frozen", "value": "yes"}])
+    code, message = refusal(mate.describe_state_machine, stateMachineArn=other)
+    assert (code, message.rpartition("with ")[2]) == (
+        "AccessDeniedException",
+        "an explicit deny in an identity-based policy",
+    )
 
 
 def test_a_role_is_handed_over_by_those_who_may_only(world: World) -> None:

@@ -91,7 +91,7 @@ async def test_a_change_that_is_being_saved_is_not_overwritten() -> None:
     """A disk takes a while; the change was answered, and must stand."""
     may_save = asyncio.Event()
 
-    async def save(_arn: str, _connection: Connection | None) -> None:
+    async def save(_was: Connection | None, _now: Connection | None) -> None:
         await may_save.wait()
 
     store, endpoint = MemoryConnections([connection()], save), Endpoint(None)
@@ -117,7 +117,7 @@ async def test_a_connection_that_is_gone_stays_gone() -> None:
 async def test_a_store_that_fails_is_told_and_nothing_is_changed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def save(_arn: str, _connection: Connection | None) -> None:
+    async def save(_was: Connection | None, _now: Connection | None) -> None:
         raise StoreError("The disk is full.")
 
     store, endpoint = MemoryConnections([connection()], save), Endpoint(None)

@@ -1,14 +1,15 @@
-"""A database of the layout before opens, with all that is in it, and is brought up to date."""
+"""Databases of earlier layouts open, with all that is in them, and are brought up to date."""
 
 from __future__ import annotations
 
 import shutil
 import sqlite3
 from base64 import b64encode
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.store.kept import ACCOUNT, REGION, machine
+from tests.store.kept import ACCOUNT, REGION, machine, with_versions
 from tests.store.test_access import remnants, sealed
 
 from stepout.aws.connections import ApiKeyAuth, BasicAuth, OAuthAuth
@@ -16,19 +17,29 @@ from stepout.errors import StoreError
 from stepout.store.access import check, rotate
 from stepout.store.directory import DATABASE_FILE
 from stepout.store.keys import KEY_FILE
+from stepout.store.records import KeptMachine
 from stepout.store.sqlite import open_sqlite
 from stepout.store.vault import Key, Vault, key_id_of
 
 SCHEMA_1 = Path(__file__).parent / "schema_1"
 """Written by the code of schema 1: a machine, four connections and one that was removed."""
 
+SCHEMA_2 = Path(__file__).parent / "schema_2"
+"""Written by the code of schema 2: a machine, one that was updated, one that was removed and a
+connection."""
+
+NEWEST = 3
+
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    directory = tmp_path / "data"
+    return copied(SCHEMA_1, tmp_path / "data")
+
+
+def copied(written: Path, directory: Path) -> Path:
     directory.mkdir(mode=0o700)
     for name in (DATABASE_FILE, KEY_FILE):
-        shutil.copyfile(SCHEMA_1 / name, directory / name)
+        shutil.copyfile(written / name, directory / name)
         (directory / name).chmod(0o600)
     return directory
 
@@ -60,7 +71,7 @@ async def test_a_database_of_schema_1_opens_with_all_its_secrets(data: Path) -> 
         assert oauth is not None
         assert isinstance(oauth.auth, OAuthAuth)
         assert oauth.auth.client_secret.reveal() == "old-client-secret-é"
-        assert version(data) == 2
+        assert version(data) == NEWEST
 
 
 async def test_its_secrets_are_sealed_anew_and_nothing_is_left_of_the_old(data: Path) -> None:
@@ -103,7 +114,7 @@ async def test_a_check_leaves_the_schema_alone_and_a_rotation_does_not(data: Pat
     assert (await check(data, None, {})).secrets == 3
     assert version(data) == 1
     assert (await rotate(data, None, None, {})).secrets == 3
-    assert version(data) == 2
+    assert version(data) == NEWEST
 
 
 # --- Sealing --------------------------------------------------------------------------------------
@@ -141,3 +152,33 @@ def test_any_changed_bit_is_seen() -> None:
     for length in range(len(text)):
         with pytest.raises(StoreError):
             vault.unseal(text[:length], "a")
+
+
+async def test_a_database_of_schema_2_opens_and_takes_versions_and_aliases(tmp_path: Path) -> None:
+    data = copied(SCHEMA_2, tmp_path / "data")
+    updated = replace(
+        machine("updated"), revision_id="0b7c9d3e-5c0c-4f0e-9c1a-000000000002", updated=7
+    )
+    store = await open_sqlite(data)
+    assert await store.machines.list(REGION, ACCOUNT) == [machine("m"), updated]
+    assert await store.machines.kept(updated.arn) == KeptMachine(updated)
+    assert [item.name for item in await store.connections.all()] == ["key"]
+    await store.machines.change(updated.arn, lambda _old: with_versions(updated))
+    await store.close()
+    again = await open_sqlite(data)
+    assert await again.machines.kept(updated.arn) == with_versions(updated)
+    await again.close()
+    assert version(data) == NEWEST
+
+
+async def test_a_database_that_cannot_be_brought_up_to_date_stays_as_it_is(tmp_path: Path) -> None:
+    data = copied(SCHEMA_2, tmp_path / "data")
+    db = sqlite3.connect(data / DATABASE_FILE)
+    db.execute("CREATE TABLE alias (x)")
+    db.close()
+    with pytest.raises(StoreError, match="table alias already exists"):
+        await open_sqlite(data)
+    assert version(data) == 2
+    db = sqlite3.connect(data / DATABASE_FILE)
+    assert db.execute("SELECT name FROM sqlite_schema WHERE name = 'version'").fetchall() == []
+    db.close()

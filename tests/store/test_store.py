@@ -14,12 +14,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.store.kept import ACCOUNT, REGION, SESAME, connection, machine
+from tests.store.kept import (
+    ACCOUNT,
+    REGION,
+    SESAME,
+    connection,
+    machine,
+    version,
+    with_versions,
+)
 
 from stepout.errors import StoreError
 from stepout.store.keys import KEY_FILE
 from stepout.store.memory import open_memory
 from stepout.store.protocol import Store
+from stepout.store.records import KeptMachine, Route
 from stepout.store.sqlite import DATABASE_FILE, open_sqlite
 
 
@@ -33,11 +42,11 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 async def test_a_machine_is_kept_changed_and_removed(store: Store) -> None:
     machines = store.machines
     record = machine("a")
-    assert await machines.add(record)
-    assert not await machines.add(replace(record, definition="other"))
+    assert await machines.add(KeptMachine(record))
+    assert not await machines.add(KeptMachine(replace(record, definition="other")))
     assert await machines.get(record.arn) == record
     changed = replace(record, updated=9, revision_id="r")
-    assert await machines.replace(record, changed)
+    await machines.change(record.arn, lambda _old: KeptMachine(changed))
     assert await machines.get(record.arn) == changed
     assert await machines.remove(record.arn)
     assert not await machines.remove(record.arn)
@@ -45,33 +54,75 @@ async def test_a_machine_is_kept_changed_and_removed(store: Store) -> None:
 
 
 async def test_a_change_of_what_was_removed_does_nothing(store: Store) -> None:
-    gone, lost = machine("gone"), connection("gone")
-    assert not await store.machines.replace(gone, replace(gone, updated=9))
+    lost = connection("gone")
     assert not await store.connections.replace(lost, replace(lost, state="AUTHORIZED"))
-    assert await store.machines.list(REGION, ACCOUNT) == []
     assert await store.connections.all() == []
 
 
 async def test_of_many_who_change_one_thing_at_a_time_one_succeeds(store: Store) -> None:
     """Who comes second has read what is no longer so, and must read again."""
-    record, kept = machine("a"), connection("a")
-    await store.machines.add(record)
+    kept = connection("a")
     await store.connections.add(kept)
-    machines = [store.machines.replace(record, replace(record, updated=n)) for n in range(90, 99)]
     connections = [
         store.connections.replace(kept, replace(kept, secret_version=n)) for n in range(90, 99)
     ]
-    assert sum(await asyncio.gather(*machines)) == 1
     assert sum(await asyncio.gather(*connections)) == 1
 
 
 async def test_lists_hold_one_region_and_account_in_the_order_of_creation(store: Store) -> None:
     for name in ("b", "a", "c"):
-        await store.machines.add(machine(name))
-    await store.machines.add(machine("elsewhere", "eu-west-1"))
-    await store.machines.replace(machine("b"), replace(machine("b"), updated=9))
+        await store.machines.add(KeptMachine(machine(name)))
+    await store.machines.add(KeptMachine(machine("elsewhere", "eu-west-1")))
+    changed = KeptMachine(replace(machine("b"), updated=9))
+    await store.machines.change(changed.arn, lambda _old: changed)
     listed = await store.machines.list(REGION, ACCOUNT)
     assert [record.name for record in listed] == ["b", "a", "c"]
+
+
+async def test_versions_and_aliases_change_with_their_machine_and_go_with_it(store: Store) -> None:
+    machines, published = store.machines, with_versions(machine("a"))
+    await machines.add(KeptMachine(machine("a")))
+    assert await machines.change(published.arn, lambda _old: published) == published
+    assert await machines.kept(published.arn) == published
+    assert await machines.get(published.arn) == published.record
+    rest = {name: each for name, each in published.aliases.items() if name != "PROD"}
+    fewer = replace(published, versions={3: published.versions[3]}, aliases=rest)
+    await machines.change(published.arn, lambda _old: fewer)
+    assert await machines.kept(published.arn) == fewer
+    assert await machines.remove(published.arn)
+    assert await machines.kept(published.arn) is None
+    await machines.add(KeptMachine(machine("a")))
+    assert await machines.kept(published.arn) == KeptMachine(machine("a"))
+
+
+async def test_what_an_edit_raises_changes_nothing(store: Store) -> None:
+    def refuse(_old: KeptMachine | None) -> KeptMachine:
+        raise LookupError("no")
+
+    await store.machines.add(with_versions(machine("a")))
+    with pytest.raises(LookupError):
+        await store.machines.change(machine("a").arn, refuse)
+    assert await store.machines.kept(machine("a").arn) == with_versions(machine("a"))
+
+
+async def test_no_edit_undoes_another_that_is_being_saved(store: Store) -> None:
+    record = machine("a")
+    await store.machines.add(KeptMachine(record))
+
+    def publish(old: KeptMachine | None) -> KeptMachine:
+        assert old is not None
+        number = old.record.last_version + 1
+        made = version(record, number)
+        return replace(
+            old,
+            record=replace(old.record, last_version=number),
+            versions={**old.versions, number: made},
+        )
+
+    await asyncio.gather(*(store.machines.change(record.arn, publish) for _ in range(50)))
+    kept = await store.machines.kept(record.arn)
+    assert kept is not None
+    assert list(kept.versions) == list(range(1, 51))
 
 
 async def test_a_connection_is_found_by_its_arn_and_its_name(store: Store) -> None:
@@ -100,12 +151,12 @@ async def test_of_many_who_add_one_name_one_succeeds(store: Store) -> None:
 
 
 async def test_a_caller_that_leaves_does_not_tear_a_change(store: Store) -> None:
-    adding = asyncio.create_task(store.machines.add(machine("a")))
+    adding = asyncio.create_task(store.machines.add(KeptMachine(machine("a"))))
     await asyncio.sleep(0)
     adding.cancel()
     with pytest.raises(asyncio.CancelledError):
         await adding
-    assert not await store.machines.add(machine("a"))
+    assert not await store.machines.add(KeptMachine(machine("a")))
 
 
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -114,13 +165,20 @@ async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     for item in kept:
         await store.connections.add(item)
     await store.connections.replace(kept[0], replace(kept[0], secret_version=2))
-    await store.machines.add(machine("m"))
-    await store.machines.add(machine("removed"))
+    await store.machines.add(KeptMachine(machine("m")))
+    await store.machines.add(KeptMachine(machine("removed")))
     await store.machines.remove(machine("removed").arn)
+    published = with_versions(machine("published"))
+    await store.machines.add(published)
+    changed = replace(published.aliases["PROD"], routes=(Route(10, 100),), updated=8)
+    published = replace(published, aliases={**published.aliases, "PROD": changed})
+    await store.machines.change(published.arn, lambda _old: published)
     await store.close()
     again = await open_sqlite(tmp_path)
+    assert await again.machines.kept(published.arn) == published
+    assert list(published.aliases) == ["PROD", "DEV"]
     assert await again.connections.all() == [replace(kept[0], secret_version=2), kept[1]]
-    assert await again.machines.list(REGION, ACCOUNT) == [machine("m")]
+    assert await again.machines.list(REGION, ACCOUNT) == [machine("m"), published.record]
     await again.close()
 
 
@@ -212,7 +270,7 @@ async def test_a_closed_store_says_so(tmp_path: Path) -> None:
     await store.close()
     await store.close()
     with pytest.raises(StoreError, match="is closed"):
-        await store.machines.add(machine("a"))
+        await store.machines.add(KeptMachine(machine("a")))
     assert await store.machines.get(machine("a").arn) is None
 
 
@@ -222,12 +280,13 @@ from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from kept import machine
+from stepout.store.records import KeptMachine
 from stepout.store.sqlite import open_sqlite
 
 async def main():
     store = await open_sqlite(Path(sys.argv[1]))
     for number in range(100_000):
-        await store.machines.add(machine(f"m{number}"))
+        await store.machines.add(KeptMachine(machine(f"m{number}")))
         print(number, flush=True)
 
 asyncio.run(main())
@@ -236,21 +295,66 @@ asyncio.run(main())
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="This system has no SIGKILL.")
 async def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
-    here = str(Path(__file__).parent)
-    writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path), here], stdout=subprocess.PIPE, text=True
-    )
-    assert writer.stdout is not None
-    for line in writer.stdout:
-        if line.strip() == "30":
-            break
-    os.kill(writer.pid, signal.SIGKILL)
-    rest = writer.stdout.read().split()
-    writer.stdout.close()
-    writer.wait()
-    answered = int(rest[-1]) if rest else 30
+    answered = _killed_after(30, WRITER, tmp_path)
     store = await open_sqlite(tmp_path)
     names = [record.name for record in await store.machines.list(REGION, ACCOUNT)]
     await store.close()
     assert names[: answered + 1] == [f"m{number}" for number in range(answered + 1)]
     assert len(names) <= answered + 2
+
+
+PUBLISHER = """
+import asyncio, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from dataclasses import replace
+from kept import alias, machine, version
+from stepout.store.records import KeptMachine, Route
+from stepout.store.sqlite import open_sqlite
+
+async def main():
+    store = await open_sqlite(Path(sys.argv[1]))
+    record = machine("m")
+    await store.machines.add(KeptMachine(record))
+    for number in range(1, 100_000):
+        def publish(old):
+            return KeptMachine(
+                replace(old.record, last_version=number),
+                {number: version(record, number)},
+                {"PROD": alias(record, "PROD", Route(number, 100))},
+            )
+        await store.machines.change(record.arn, publish)
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="This system has no SIGKILL.")
+async def test_a_kill_tears_no_change_of_machine_version_and_alias(tmp_path: Path) -> None:
+    answered = _killed_after(30, PUBLISHER, tmp_path)
+    store = await open_sqlite(tmp_path)
+    kept = await store.machines.kept(machine("m").arn)
+    await store.close()
+    assert kept is not None
+    number = kept.record.last_version
+    assert number in (answered, answered + 1)
+    assert list(kept.versions) == [number]
+    assert [route.version for route in kept.aliases["PROD"].routes] == [number]
+
+
+def _killed_after(number: int, program: str, directory: Path) -> int:
+    """Kill a program that writes when it has answered a number; the last that it answered."""
+    here = str(Path(__file__).parent)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", program, str(directory), here], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    for line in writer.stdout:
+        if line.strip() == str(number):
+            break
+    os.kill(writer.pid, signal.SIGKILL)
+    rest = writer.stdout.read().split()
+    writer.stdout.close()
+    writer.wait()
+    return int(rest[-1]) if rest else number

@@ -1,29 +1,35 @@
 """Whether a caller may do what it asks, and a machine's role what the machine does.
 
 A request is held against the endpoint's policy and the caller's own, by the operation's action and
-resource; who hands a role to a machine needs `iam:PassRole` on it. In open mode nobody is asked.
+resource; who hands a role to a machine needs `iam:PassRole` on it. A version or an alias counts as
+its machine, and the condition key `states:StateMachineQualifier` tells which (Step Functions
+developer guide, "Authorization for versions and aliases"). In open mode nobody is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 from stepout.api import faults
 from stepout.api.caller import Caller, Operation
 from stepout.api.identities import Directories, Directory, Role
+from stepout.api.services import Services
+from stepout.api.tagging import Tags
 from stepout.asl.values import Json
-from stepout.aws.arn import Arn
+from stepout.aws.arn import Arn, split_qualifier
 from stepout.aws.iam import Decision, Grants, Kind, Policy, Principal, Request, decide_trust
 from stepout.aws.iam.request import Values
 from stepout.errors import ServiceError
 
-__all__ = ["Judgement", "RolePermissions", "judge", "may_run_as"]
+__all__ = ["Judgement", "RolePermissions", "asks_for_tags", "judge", "may_run_as", "tags_of"]
 
 STATES: Final = "states.amazonaws.com"
 """What roles of machines are passed to."""
+
+_RESOURCE_TAG: Final = "aws:ResourceTag/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +50,66 @@ def judge(
     request: Mapping[str, Json],
     directories: Directories | None,
     now: int,
+    tags: Tags = (),
 ) -> Judgement:
-    """Judge a request whose members fit the model; `now` in milliseconds since the epoch."""
-    action, passes = operation.action, operation.passes
+    """Judge a request whose members fit the model; `now` in milliseconds since the epoch.
+
+    `tags` are those of the machine that it is about, which count where `asks_for_tags`.
+    """
     if operation.resource is None:
-        return Judgement(action, "*", "not-asked")
-    resource = operation.resource(caller, request)
+        return Judgement(operation.action, "*", "not-asked")
+    named = operation.resource(caller, request)
     if operation.assumes:
-        role = None if directories is None else directories.current.roles.get(resource)
-        return _judge_becoming(caller, resource, role, request, now)
+        role = None if directories is None else directories.current.roles.get(named)
+        return _judge_becoming(caller, named, role, request, now)
     if caller.grants is None:
-        return Judgement(action, resource, "open")
-    context = Circumstances(caller, request, now)
-    judgement = _judged(caller.grants, Request(caller.principal, action, resource, context))
-    if judgement.refusal is None and passes is not None and passes in request:
-        passing = {**context, "iam:PassedToService": STATES, "iam:AssociatedResourceArn": resource}
-        asked = Request(caller.principal, "iam:PassRole", request[passes], passing)
-        passed = _judged(caller.grants, asked)
-        return judgement if passed.refusal is None else passed
+        return Judgement(operation.action, named, "open")
+    resource, qualifier = split_qualifier(named)
+    context = Circumstances(caller, request, now, qualifier, tags)
+    asked = Request(caller.principal, operation.action, resource, context)
+    judgement = _judged(caller.grants, asked, named)
+    if judgement.refusal is not None:
+        return judgement
+    for further in _further(operation, asked, request):
+        judged = _judged(caller.grants, further, further.resource)
+        if judged.refusal is not None:
+            return judged
     return judgement
+
+
+def _further(
+    operation: Operation, asked: Request, request: Mapping[str, Json]
+) -> Iterator[Request]:
+    """What the request needs besides the operation itself."""
+    for member, action in operation.besides.items():
+        if request.get(member):
+            yield replace(asked, action=action)
+    passes = operation.passes
+    if passes is not None and passes in request:
+        passing = {
+            **asked.context,
+            "iam:PassedToService": STATES,
+            "iam:AssociatedResourceArn": asked.resource,
+        }
+        # What is asked for is the role: the tags are not its own.
+        own = {name: value for name, value in passing.items() if not name.startswith(_RESOURCE_TAG)}
+        yield Request(asked.principal, "iam:PassRole", request[passes], own)
+
+
+def asks_for_tags(caller: Caller) -> bool:
+    """Whether the caller's policies look at the tags of what is asked for."""
+    return caller.grants is not None and caller.grants.asks_for(_RESOURCE_TAG.lower())
+
+
+async def tags_of(
+    services: Services, caller: Caller, operation: Operation, request: Mapping[str, Json]
+) -> Tags:
+    """The tags of the machine that a request is about; none where it is about something else."""
+    if operation.resource is None:
+        return ()
+    machine, _ = split_qualifier(operation.resource(caller, request))
+    record = await services.store.machines.get(machine)
+    return () if record is None else record.tags
 
 
 def _judge_becoming(
@@ -84,7 +131,7 @@ def _judge_becoming(
             decision = decide_trust(trust, asked)
         else:
             decision = caller.grants.decide(asked, resource=trust)
-        judgements.append(_judgement(asked, decision))
+        judgements.append(_judgement(asked, decision, arn))
     refused = (one for one in judgements if one.refusal is not None)
     return next(refused, judgements[0])
 
@@ -107,16 +154,14 @@ def _of_session(caller: Caller, request: Mapping[str, Json], now: int) -> Mappin
     return {**Circumstances(caller, {"tags": tags}, now), **known}
 
 
-def _judged(grants: Grants, asked: Request) -> Judgement:
-    return _judgement(asked, grants.decide(asked))
+def _judged(grants: Grants, asked: Request, named: str) -> Judgement:
+    """What policies say of a request; `named` is how it named the resource."""
+    return _judgement(asked, grants.decide(asked), named)
 
 
-def _judgement(asked: Request, decision: Decision) -> Judgement:
-    action, resource = asked.action, asked.resource
-    if not decision.allowed:
-        refusal = faults.denied(decision.message(asked))
-        return Judgement(action, resource, _reason(decision), refusal)
-    return Judgement(action, resource, _reason(decision))
+def _judgement(asked: Request, decision: Decision, named: str) -> Judgement:
+    refusal = None if decision.allowed else faults.denied(decision.message(asked))
+    return Judgement(asked.action, named, _reason(decision), refusal)
 
 
 def _reason(decision: Decision) -> str:
@@ -127,12 +172,21 @@ class Circumstances(Mapping[str, Values]):
     """The condition keys of a request, gathered when the first is asked for (IAM user guide, "AWS
     global condition context keys")."""
 
-    __slots__ = ("_caller", "_now", "_request", "_values")
+    __slots__ = ("_caller", "_now", "_qualifier", "_request", "_tags", "_values")
 
-    def __init__(self, caller: Caller, request: Mapping[str, Json], now: int) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        request: Mapping[str, Json],
+        now: int,
+        qualifier: str = "",
+        tags: Tags = (),
+    ) -> None:
         self._caller = caller
         self._request = request
         self._now = now
+        self._qualifier = qualifier
+        self._tags = tags
         self._values: dict[str, Values] | None = None
 
     def __getitem__(self, key: str) -> Values:
@@ -146,7 +200,11 @@ class Circumstances(Mapping[str, Values]):
 
     def _gathered(self) -> dict[str, Values]:
         if self._values is None:
-            self._values = _gather(self._caller, self._request, self._now)
+            values = _gather(self._caller, self._request, self._now)
+            if self._qualifier:
+                values["states:StateMachineQualifier"] = self._qualifier
+            values.update((f"{_RESOURCE_TAG}{key}", value) for key, value in self._tags)
+            self._values = values
         return self._values
 
 
@@ -166,10 +224,15 @@ def _gather(caller: Caller, request: Mapping[str, Json], now: int) -> dict[str, 
         "aws:TokenIssueTime": caller.issued,
     }
     values.update((name, value) for name, value in given.items() if value)
-    tags = request.get("tags") or ()
-    if tags:
-        values["aws:TagKeys"] = [tag["key"] for tag in tags]
-        values.update((f"aws:RequestTag/{tag['key']}", tag["value"]) for tag in tags)
+    tags = {
+        key: tag.get("value") or ""
+        for tag in request.get("tags", ())
+        if (key := tag.get("key")) is not None
+    }
+    keys: Sequence[str] = [*tags, *request.get("tagKeys", ())]
+    if keys:
+        values["aws:TagKeys"] = keys
+    values.update((f"aws:RequestTag/{key}", value) for key, value in tags.items())
     return values
 
 

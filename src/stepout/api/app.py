@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from stepout.api import faults, operations
-from stepout.api.access import judge
+from stepout.api.access import asks_for_tags, judge, tags_of
 from stepout.api.audit import Audit
 from stepout.api.auth import Auth
 from stepout.api.caller import OPERATIONS, Arrival, Caller
@@ -24,6 +24,7 @@ from stepout.api.metrics import Metrics
 from stepout.api.protocols import Asked, Named, Protocols
 from stepout.api.repeats import Repeats, Started, key_of
 from stepout.api.services import Services
+from stepout.api.tagging import Tags
 from stepout.aws.shapes import Service
 from stepout.aws.sigv4 import SignedRequest
 from stepout.errors import ServiceError, StoreError
@@ -154,12 +155,16 @@ class App:
         if operation is None:
             raise faults.not_served(asked.operation)
         members = asked.members()
+        tags: Tags = ()
+        if asks_for_tags(caller):
+            tags = await tags_of(self._services, caller, operation, members)
         exchange.judgement = judge(
             caller,
             operation,
             members,
             self._services.directories,
             self._services.clock.now(),
+            tags,
         )
         if exchange.judgement.refusal is not None:
             raise exchange.judgement.refusal

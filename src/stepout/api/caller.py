@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from stepout.api.services import Services
@@ -76,6 +77,8 @@ class Operation:
     """None where anybody with a key may call."""
     passes: str | None
     """The member with a role that the service will assume: `iam:PassRole` is asked for it."""
+    besides: Mapping[str, str]
+    """Member → the action that its caller must be allowed, too, where it is given."""
     assumes: bool
     """Whether the resource is a role that the caller becomes: its trust policy is asked, too."""
 
@@ -90,7 +93,8 @@ def everything(_caller: Caller, _request: Mapping[str, Json]) -> str:
 
 
 def of_machine(member: str) -> Resource:
-    """The state machine that a member names by its ARN or, at creation, by its name."""
+    """The state machine that a member names by its ARN or, at creation, by its name; or a version
+    or an alias of one."""
 
     def resource(caller: Caller, request: Mapping[str, Json]) -> str:
         text: str = request[member]
@@ -118,6 +122,7 @@ def operation(
     resource: Resource | None = everything,
     *,
     passes: str | None = None,
+    besides: Mapping[str, str] = MappingProxyType({}),
     assumes: bool = False,
 ) -> Callable[[Handler], Handler]:
     """Serve an API operation by the decorated function.
@@ -127,7 +132,7 @@ def operation(
 
     def register(handler: Handler) -> Handler:
         OPERATIONS[service, name] = Operation(
-            f"{service}:{name}", handler, resource, passes, assumes
+            f"{service}:{name}", handler, resource, passes, besides, assumes
         )
         return handler
 

@@ -17,27 +17,34 @@ __all__ = [
     "ACCESS_DENIED",
     "INTERNAL",
     "NOT_KEPT",
+    "alias_missing",
     "bad_host",
     "body_of",
+    "conflict",
     "denied",
     "from_browser",
     "invalid_arn",
     "invalid_definition",
     "invalid_input",
     "invalid_name",
+    "labelled",
     "machine_exists",
     "machine_missing",
     "not_post",
     "not_served",
+    "quota_exceeded",
+    "resource_missing",
     "role_not_assumable",
     "shutting_down",
     "stopped",
     "throttled",
     "too_large",
+    "too_many_tags",
     "unknown_key",
     "unknown_operation",
     "unreadable",
     "validation",
+    "wrong_resource",
 ]
 
 ACCESS_DENIED: Final = "AccessDeniedException"
@@ -60,12 +67,28 @@ def body_of(error: ServiceError) -> bytes:
     return orjson.dumps({"__type": error.code, "message": error.message, **error.members})
 
 
-def validation(message: str) -> ServiceError:
-    return ServiceError("ValidationException", message)
+def validation(message: str, reason: str | None = None) -> ServiceError:
+    """`reason` is one of the service model's, for programs."""
+    if reason is None:
+        return ServiceError("ValidationException", message)
+    return ServiceError("ValidationException", message, reason=reason)
 
 
 def invalid_arn(text: str, why: str = "Invalid ARN prefix: ") -> ServiceError:
     return ServiceError("InvalidArn", f"Invalid Arn: '{why}{text}'")
+
+
+def wrong_resource(kind: str) -> ServiceError:
+    """An ARN of Step Functions that is none of what the operation is about."""
+    return invalid_arn(kind, "Resource type not valid in this context: ")
+
+
+def labelled(arn: str) -> ServiceError:
+    """An ARN of a distributed Map's child, which no operation here takes."""
+    return validation(
+        f"Labeled state machine ARNs are not supported by this operation: '{arn}'",
+        "API_DOES_NOT_SUPPORT_LABELED_ARNS",
+    )
 
 
 def invalid_name(name: str) -> ServiceError:
@@ -87,6 +110,38 @@ def machine_missing(arn: str) -> ServiceError:
 
 def machine_exists(arn: str) -> ServiceError:
     return ServiceError("StateMachineAlreadyExists", f"State Machine Already Exists: '{arn}'")
+
+
+def resource_missing(arn: str) -> ServiceError:
+    """No machine or activity that could have tags (as recorded on AWS)."""
+    return ServiceError("ResourceNotFound", f"Resource not found: '{arn}'", resourceName=arn)
+
+
+def alias_missing(arn: str) -> ServiceError:
+    """No alias, or none of the versions that an alias is to lead to (as recorded on AWS)."""
+    return ServiceError(
+        "ResourceNotFound",
+        "Request references a resource that does not exist.",
+        resourceName=arn,
+    )
+
+
+def conflict(message: str) -> ServiceError:
+    # The service model gives the status in words.
+    return ServiceError("ConflictException", message, status=409)
+
+
+def quota_exceeded(message: str) -> ServiceError:
+    # The service model gives the status in words.
+    return ServiceError("ServiceQuotaExceededException", message, status=402)
+
+
+def too_many_tags(arn: str, most: int) -> ServiceError:
+    return ServiceError(
+        "TooManyTags",
+        f"The number of tags exceeds the limit of {most} for the resource: '{arn}'",
+        resourceName=arn,
+    )
 
 
 def throttled() -> ServiceError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from stepout.api.identities import Directories
@@ -34,3 +36,6 @@ class Services:
     """Who is known and may do what; None where everybody may do everything."""
     payload_limit: int = PAYLOAD_LIMIT
     """Bytes of an execution's input."""
+    random_below: Callable[[int], int] = random.randrange
+    """A whole number from zero to below the given one, each as often: which version of an alias an
+    execution runs."""

@@ -12,6 +12,7 @@ __all__ = [
     "connection_secret",
     "express_execution",
     "partition_of",
+    "split_qualifier",
     "state_machine",
 ]
 
@@ -54,6 +55,20 @@ def partition_of(region: str) -> str:
 
 def state_machine(region: str, account: str, name: str) -> str:
     return f"arn:{partition_of(region)}:states:{region}:{account}:stateMachine:{name}"
+
+
+_QUALIFIED: Final = 8
+"""Parts of the ARN of a version or an alias, `…:stateMachine:NAME:QUALIFIER`; the sixth of those of
+Step Functions says what they name."""
+
+
+def split_qualifier(arn: str) -> tuple[str, str]:
+    """The ARN of the machine, and the version or alias that is named of it; other ARNs as they are,
+    and an empty text."""
+    parts = arn.split(":")
+    if len(parts) != _QUALIFIED or parts[5] != "stateMachine":
+        return arn, ""
+    return arn[: -len(parts[7]) - 1], parts[7]
 
 
 def express_execution(machine_arn: str, name: str, uuid: str) -> str:

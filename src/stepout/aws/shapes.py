@@ -161,6 +161,9 @@ def _unpacked(version: Path) -> bytes:
     return (version / "service-2.json").read_bytes()
 
 
+_SENSITIVE: Final = "*** Sensitive Data Redacted ***"
+
+
 class _Compiler:
     """Makes checks of shapes, each once."""
 
@@ -175,6 +178,20 @@ class _Compiler:
             shape = self._shapes[name]
             self._checks[name] = _MAKERS[shape["type"]](self, shape)
         return self._checks[name]
+
+    def shown(self, name: str, value: Json) -> str:
+        """A value as AWS shows it inside a list: as Java prints it, without what is sensitive."""
+        shape = self._shapes[name]
+        if shape.get("sensitive"):
+            return _SENSITIVE
+        if shape["type"] == "structure" and isinstance(value, dict):
+            members = ", ".join(
+                f"{member}={self.shown(ref['shape'], value[member])}"
+                for member, ref in shape["members"].items()
+                if value.get(member) is not None
+            )
+            return f"{name}({members})"
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
     def _late(self, name: str, value: Json, where: str) -> Iterator[str]:
         return self._checks[name](value, where)
@@ -202,13 +219,17 @@ def _structure(compiler: _Compiler, shape: Shape) -> Check:
 
 
 def _list(compiler: _Compiler, shape: Shape) -> Check:
-    check_item = compiler.compile(shape["member"]["shape"])
+    name = shape["member"]["shape"]
+    check_item = compiler.compile(name)
     constraints = list(_size_constraints(shape))
 
     def check(value: Json, where: str) -> Iterator[str]:
         if not isinstance(value, list):
             raise _wrong_type("an array", value, where)
-        yield from _unsatisfied(value, where, constraints)
+        for is_satisfied, message in constraints:
+            if not is_satisfied(value):
+                shown = ", ".join(compiler.shown(name, item) for item in value)
+                yield f"Value '[{shown}]' at '{where}' failed to satisfy constraint: {message}"
         for index, item in enumerate(value):
             yield from check_item(item, f"{where}.{index + 1}.member")
 

@@ -24,6 +24,7 @@ a turn and only then performs its commands; their answers come back as inputs.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Final
 
 from stepout.asl.allowance import Allowance
@@ -73,7 +74,8 @@ class Execution:
         root = Frame(state=machine.start_at, input=run.input)
         draft.put(ROOT, root)
         draft.make_ready(ROOT, root, machine.start_at)
-        draft.note(0, "ExecutionStarted", lambda: history.started(run.input, run.role_arn))
+        started = partial(history.started, run.input, run.role_arn, run.version_arn, run.alias_arn)
+        draft.note(0, "ExecutionStarted", started)
         execution._set_deadline(draft)
         return execution, execution._install(draft)
 

@@ -36,12 +36,20 @@ class Event:
     details: Mapping[str, Json]
 
 
-def started(source: Document, role_arn: str) -> Mapping[str, Json]:
-    return {
+def started(
+    source: Document,
+    role_arn: str,
+    version_arn: str | None = None,
+    alias_arn: str | None = None,
+) -> Mapping[str, Json]:
+    details = {
         "input": source.text,
         "inputDetails": {"truncated": False},
         "roleArn": role_arn,
+        "stateMachineAliasArn": alias_arn,
+        "stateMachineVersionArn": version_arn,
     }
+    return {name: value for name, value in details.items() if value is not None}
 
 
 def entered(state: State, source: Document) -> Mapping[str, Json]:

@@ -42,6 +42,9 @@ class Run:
     """Which mocks stand for Tasks."""
     wants_events: bool = False
     """Events are always counted; they are made only when a history or a log level asks."""
+    version_arn: str | None = None
+    """The machine's version that runs, where it was started by a version or an alias."""
+    alias_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

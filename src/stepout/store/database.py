@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ __all__ = ["Database", "Sealed", "owner_of"]
 
 _log = logging.getLogger("stepout.store")
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 """`user_version` of the schema below."""
 
 _SCHEMA: Final = """
@@ -45,6 +45,24 @@ CREATE TABLE connection (
 
 _SCHEMA_2: Final = "CREATE TABLE residue (since INTEGER PRIMARY KEY) STRICT;"
 """A row: what was sealed before may still be in the file's free space; `purge` is due."""
+
+_SCHEMA_3: Final = (
+    """CREATE TABLE version (
+        position INTEGER PRIMARY KEY,
+        machine TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        record TEXT NOT NULL,
+        UNIQUE (machine, number)
+    ) STRICT""",
+    """CREATE TABLE alias (
+        position INTEGER PRIMARY KEY,
+        machine TEXT NOT NULL,
+        name TEXT NOT NULL,
+        record TEXT NOT NULL,
+        UNIQUE (machine, name)
+    ) STRICT""",
+)
+"""Versions and aliases belong to the machine whose ARN they have."""
 
 _T = TypeVar("_T")
 
@@ -75,9 +93,19 @@ class Database:
 
     async def execute(self, statement: str, *values: object) -> None:
         """One change."""
+        await self.execute_all([(statement, values)])
+
+    async def execute_all(self, changes: Sequence[tuple[str, tuple[object, ...]]]) -> None:
+        """Several changes, statements with their values: all of them or none."""
         if self._db is None:
             raise StoreError(f"The store in {self.directory} is closed.")
-        await self.run(lambda: self.db.execute(statement, values))
+
+        def work() -> None:
+            with self._transaction():
+                for statement, values in changes:
+                    self.db.execute(statement, values)
+
+        await self.run(work)
 
     async def close(self) -> None:
         """Give the file back; a second time it does nothing."""
@@ -113,9 +141,8 @@ class Database:
                 f"{_VERSION} or older, found {self.version}."
             )
         if self.version == 0:
-            self.db.executescript(
-                f"BEGIN; {_SCHEMA} {_SCHEMA_2} PRAGMA user_version = {_VERSION}; COMMIT;"
-            )
+            schemas = f"{_SCHEMA} {_SCHEMA_2} {'; '.join(_SCHEMA_3)}"
+            self.db.executescript(f"BEGIN; {schemas}; PRAGMA user_version = {_VERSION}; COMMIT;")
 
     def _lock(self) -> None:
         db = self.db
@@ -140,12 +167,18 @@ class Database:
 
     def migrate(self, vault: Vault) -> None:
         """Bring an older schema up to date; raises `StoreError`, and then nothing has changed."""
-        if self.version == 1:
-            with self._transaction():
+        version = self.version
+        if version == _VERSION:
+            return
+        with self._transaction():
+            if version < 2:
                 self._seal_all(vault.unseal_1, vault)
                 self.db.execute(_SCHEMA_2)
                 self._owe_purge()
-                self.db.execute("PRAGMA user_version = 2")
+            if version < 3:
+                for statement in _SCHEMA_3:
+                    self.db.execute(statement)
+            self.db.execute(f"PRAGMA user_version = {_VERSION}")
 
     # --- Sealed texts -----------------------------------------------------------------------------
 

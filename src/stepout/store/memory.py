@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 from stepout.aws.arn import Arn
 from stepout.aws.connections import Connection
 from stepout.store.protocol import Store
-from stepout.store.records import MachineRecord
+from stepout.store.records import KeptMachine, MachineRecord
 
 __all__ = ["MemoryConnections", "MemoryMachines", "Save", "open_memory"]
 
@@ -25,11 +25,11 @@ class _Kept(Protocol):
 
 _T = TypeVar("_T", bound=_Kept)
 
-Save: TypeAlias = Callable[[str, _T | None], Awaitable[None]]
-"""Saves what an ARN stands for from now on, or that it stands for nothing."""
+Save: TypeAlias = Callable[[_T | None, _T | None], Awaitable[None]]
+"""Saves what stands in the place of what from now on; None is nothing."""
 
 
-async def _nowhere(_arn: str, _item: object) -> None:
+async def _nowhere(_old: object, _new: object) -> None:
     """Saves nothing."""
 
 
@@ -46,50 +46,67 @@ class _Items(Generic[_T]):
 
         Others may have been at work since it was read; their change is not undone.
         """
-        return await self.change(was.arn, now, lambda: self.by_arn.get(was.arn) == was)
+        _, new = await self.change(was.arn, lambda old: now if old == was else old)
+        return new is now
 
-    async def change(self, arn: str, item: _T | None, may: Callable[[], bool]) -> bool:
-        """Put an item, or nothing, under an ARN if it may still be done; answers whether it was."""
-        return await asyncio.shield(self._change(arn, item, may))
+    async def change(
+        self, arn: str, edit: Callable[[_T | None], _T | None]
+    ) -> tuple[_T | None, _T | None]:
+        """Put under an ARN what `edit` makes of what is there; answers both.
+
+        What `edit` raises is raised, and nothing has changed.
+        """
+        return await asyncio.shield(self._change(arn, edit))
 
     def within(self, region: str, account: str) -> Sequence[_T]:
         return [item for arn, item in self.by_arn.items() if _place(arn) == (region, account)]
 
-    async def _change(self, arn: str, item: _T | None, may: Callable[[], bool]) -> bool:
+    async def _change(
+        self, arn: str, edit: Callable[[_T | None], _T | None]
+    ) -> tuple[_T | None, _T | None]:
         async with self._turn:
-            if not may():
-                return False
-            await self._save(arn, item)
-            if item is None:
+            old = self.by_arn.get(arn)
+            new = edit(old)
+            if new is not old:
+                await self._save(old, new)
+            if new is not None:
+                self.by_arn[arn] = new
+            elif old is not None:
                 del self.by_arn[arn]
-            else:
-                self.by_arn[arn] = item
-            return True
+            return old, new
 
 
 class MemoryMachines:
     """See `Machines`."""
 
     def __init__(
-        self, records: Iterable[MachineRecord] = (), save: Save[MachineRecord] = _nowhere
+        self, machines: Iterable[KeptMachine] = (), save: Save[KeptMachine] = _nowhere
     ) -> None:
-        self._items = _Items(records, save)
+        self._items = _Items(machines, save)
 
     async def get(self, arn: str) -> MachineRecord | None:
+        kept = self._items.by_arn.get(arn)
+        return None if kept is None else kept.record
+
+    async def kept(self, arn: str) -> KeptMachine | None:
         return self._items.by_arn.get(arn)
 
-    async def add(self, record: MachineRecord) -> bool:
-        taken = self._items.by_arn
-        return await self._items.change(record.arn, record, lambda: record.arn not in taken)
+    async def add(self, machine: KeptMachine) -> bool:
+        _, new = await self._items.change(machine.arn, lambda old: machine if old is None else old)
+        return new is machine
 
-    async def replace(self, was: MachineRecord, now: MachineRecord) -> bool:
-        return await self._items.replace(was, now)
+    async def change(
+        self, arn: str, edit: Callable[[KeptMachine | None], KeptMachine | None]
+    ) -> KeptMachine | None:
+        _, new = await self._items.change(arn, edit)
+        return new
 
     async def remove(self, arn: str) -> bool:
-        return await self._items.change(arn, None, lambda: arn in self._items.by_arn)
+        old, _ = await self._items.change(arn, lambda _old: None)
+        return old is not None
 
     async def list(self, region: str, account: str) -> Sequence[MachineRecord]:
-        return self._items.within(region, account)
+        return [kept.record for kept in self._items.within(region, account)]
 
 
 class MemoryConnections:
@@ -108,15 +125,19 @@ class MemoryConnections:
 
     async def add(self, connection: Connection) -> bool:
         place = _place(connection.arn)
-        return await self._items.change(
-            connection.arn, connection, lambda: self._find(place, connection.name) is None
-        )
+
+        def edit(old: Connection | None) -> Connection | None:
+            return connection if self._find(place, connection.name) is None else old
+
+        _, new = await self._items.change(connection.arn, edit)
+        return new is connection
 
     async def replace(self, was: Connection, now: Connection) -> bool:
         return await self._items.replace(was, now)
 
     async def remove(self, arn: str) -> bool:
-        return await self._items.change(arn, None, lambda: arn in self._items.by_arn)
+        old, _ = await self._items.change(arn, lambda _old: None)
+        return old is not None
 
     async def list(self, region: str, account: str) -> Sequence[Connection]:
         return self._items.within(region, account)

@@ -7,22 +7,32 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from stepout.aws.connections import Connection
-from stepout.store.records import MachineRecord
+from stepout.store.records import KeptMachine, MachineRecord
 
 __all__ = ["Connections", "Machines", "Store"]
 
 
 class Machines(Protocol):
-    async def get(self, arn: str) -> MachineRecord | None: ...
+    async def get(self, arn: str) -> MachineRecord | None:
+        """The current revision of a machine."""
 
-    async def add(self, record: MachineRecord) -> bool:
+    async def kept(self, arn: str) -> KeptMachine | None:
+        """A machine with its versions and aliases."""
+
+    async def add(self, machine: KeptMachine) -> bool:
         """Keep a new machine; False where its ARN is taken."""
 
-    async def replace(self, was: MachineRecord, now: MachineRecord) -> bool:
-        """Keep a changed machine; False where it is no longer what it was."""
+    async def change(
+        self, arn: str, edit: Callable[[KeptMachine | None], KeptMachine | None]
+    ) -> KeptMachine | None:
+        """Keep what `edit` makes of a machine, all of it or nothing; answers what is kept then.
+
+        No other change comes between what `edit` sees and what it makes of it. What it raises is
+        raised, and nothing has changed.
+        """
 
     async def remove(self, arn: str) -> bool:
-        """Forget a machine; False where there is none."""
+        """Forget a machine with its versions and aliases; False where there is none."""
 
     async def list(self, region: str, account: str) -> Sequence[MachineRecord]:
         """The machines of a region and account, in the order of their creation."""

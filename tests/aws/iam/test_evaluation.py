@@ -181,6 +181,32 @@ def grants_with(kind: Kind, *statements: dict[str, Any]) -> Grants:
     )
 
 
+@pytest.mark.parametrize(
+    ("members", "asks"),
+    [
+        ({}, False),
+        ({"Condition": {"StringEquals": {"aws:PrincipalTag/team": "shop"}}}, False),
+        ({"Condition": {"StringEquals": {"AWS:resourcetag/Team": "shop"}}}, True),
+        ({"Condition": {"Null": {"aws:ResourceTag/team": "true"}}}, True),
+        ({"Condition": {"StringEquals": {"aws:username": "${aws:ResourceTag/owner}"}}}, True),
+        ({"Condition": {"StringEquals": {"aws:username": "aws:ResourceTag/owner"}}}, False),
+        ({"Resource": "arn:aws:states:a:1:stateMachine:${aws:ResourceTag/team, 'x'}-*"}, True),
+    ],
+)
+def test_grants_tell_which_condition_keys_they_look_at(members: dict[str, Any], asks: bool) -> None:
+    for effect in ("Allow", "Deny"):
+        grants = Grants([policy(statement(effect, **members)), policy(ALLOW, name="other")])
+        assert grants.asks_for("aws:resourcetag/") is asks
+        assert grants.asks_for("aws:resourcetag/") is asks
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_grants_of_each_kind_of_policy_tell_their_condition_keys(kind: Kind) -> None:
+    tagged = statement(Condition={"StringEquals": {"aws:ResourceTag/team": "shop"}})
+    assert grants_with(kind, tagged).asks_for("aws:resourcetag/")
+    assert not grants_with(kind, ALLOW).asks_for("aws:resourcetag/")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_policy_must_allow(kind: Kind) -> None:
     assert grants_with(kind, ALLOW).decide(request()).allowed

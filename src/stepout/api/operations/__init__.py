@@ -7,4 +7,12 @@ __all__ = ["load"]
 
 def load() -> None:
     """Import the modules below, so that their operations are registered."""
-    from stepout.api.operations import connections, executions, machines, tokens  # noqa: F401
+    from stepout.api.operations import (  # noqa: F401
+        aliases,
+        connections,
+        executions,
+        machines,
+        tags,
+        tokens,
+        versions,
+    )

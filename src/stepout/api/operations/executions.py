@@ -11,7 +11,7 @@ from stepout.api import faults
 from stepout.api.caller import Caller, of_machine, operation
 from stepout.api.ids import new_uuid
 from stepout.api.names import check_name
-from stepout.api.operations.machines import find_machine
+from stepout.api.operations.machines import Revision, find_revision
 from stepout.api.services import Services
 from stepout.asl.values import Document, Json, loads
 from stepout.aws import arn as arns
@@ -20,7 +20,6 @@ from stepout.engine.turn import Run
 from stepout.errors import JsonError, ServiceError
 from stepout.runtime.driver import Observe
 from stepout.runtime.express import LIMIT_MS, Outcome, ShuttingDown, TooManyRuns
-from stepout.store.records import MachineRecord
 
 _BILLED_MS: Final = 100
 """Duration is billed in steps of 100 ms (Step Functions pricing)."""
@@ -39,13 +38,14 @@ async def start_sync_execution(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
     """Run an Express machine and answer with its end; a run that fails is an answer as well."""
-    record, test_case = await _find(services, caller, request["stateMachineArn"])
+    revision, test_case = await _find(services, caller, request["stateMachineArn"])
+    record = revision.record
     if record.type != "EXPRESS":
         raise ServiceError(
             "StateMachineTypeNotSupported",
             "This operation is not supported by this type of state machine",
         )
-    run, observe = _run(services, record, request, test_case)
+    run, observe = _run(services, revision, request, test_case)
     machine = await services.machines.compile(record.definition, is_express=True)
     ticket = services.limits.execution(caller.account_holder)
     try:
@@ -65,13 +65,14 @@ async def start_execution(
     services: Services, caller: Caller, request: dict[str, Json]
 ) -> dict[str, Json]:
     """Start an Express machine and answer at once; only its log tells how it ends."""
-    record, test_case = await _find(services, caller, request["stateMachineArn"])
+    revision, test_case = await _find(services, caller, request["stateMachineArn"])
+    record = revision.record
     if record.type != "EXPRESS":
         raise faults.validation(
             "stepout does not run executions of STANDARD state machines yet; create the machine "
             "with the type EXPRESS."
         )
-    run, observe = _run(services, record, request, test_case)
+    run, observe = _run(services, revision, request, test_case)
     machine = await services.machines.compile(record.definition, is_express=True)
     ticket = services.limits.execution(caller.account_holder)
     try:
@@ -95,25 +96,27 @@ def _admission() -> Iterator[None]:
         raise faults.shutting_down() from None
 
 
-async def _find(services: Services, caller: Caller, arn: str) -> tuple[MachineRecord, str | None]:
-    """The machine, and the test case that `arn#testCase` names where mocks are served."""
+async def _find(services: Services, caller: Caller, arn: str) -> tuple[Revision, str | None]:
+    """The revision, and the test case that `arn#testCase` names where mocks are served."""
     machine, _, test_case = arn.partition("#")
     if not test_case or not services.mocks.machines:
-        return await find_machine(services, caller, machine if not test_case else arn), None
-    record = await find_machine(services, caller, machine)
-    if test_case not in services.mocks.cases(record.name):
-        known = ", ".join(services.mocks.cases(record.name)) or "none"
+        return await find_revision(services, caller, machine if not test_case else arn), None
+    revision = await find_revision(services, caller, machine)
+    name = revision.record.name
+    if test_case not in services.mocks.cases(name):
+        known = ", ".join(services.mocks.cases(name)) or "none"
         raise faults.validation(
-            f"The mock file has no test case '{test_case}' for the state machine '{record.name}'; "
+            f"The mock file has no test case '{test_case}' for the state machine '{name}'; "
             f"it has: {known}."
         )
-    return record, test_case
+    return revision, test_case
 
 
 def _run(
-    services: Services, record: MachineRecord, request: dict[str, Json], test_case: str | None
+    services: Services, revision: Revision, request: dict[str, Json], test_case: str | None
 ) -> tuple[Run, Observe | None]:
     """A new run, and what writes its events down."""
+    record, version = revision.record, revision.version
     name = request.get("name") or new_uuid()
     check_name(name)
     arn = arns.Arn.parse(record.arn)
@@ -131,6 +134,8 @@ def _run(
         payload_limit=services.payload_limit,
         limit_ms=LIMIT_MS,
         test_case=test_case,
+        version_arn=None if version is None else version.arn,
+        alias_arn=revision.alias_arn,
     )
     observe = services.logs.observer(record.logging, run)
     return (run if observe is None else replace(run, wants_events=True)), observe

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeAlias, TypeGuard
@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn, TypeAlias, TypeGuard
 from stepout.aws.iam import principals
 from stepout.aws.iam.conditions import Condition, Operator, operand, operator_of, suggestion
 from stepout.aws.iam.kind import Kind, Rules, rules_of
-from stepout.aws.iam.patterns import Pattern
+from stepout.aws.iam.patterns import Pattern, Variable
 from stepout.aws.iam.principals import Naming, Principals
 from stepout.aws.iam.request import Context, Principal
 from stepout.aws.iam.spelling import nearest
@@ -88,6 +88,15 @@ class Statement:
     def is_about(self, resource: str, context: Context) -> bool:
         return self.resources is None or self.resources.covers(resource, context)
 
+    def asked_keys(self) -> Iterator[str]:
+        """The condition keys that it looks at, in lower case: those of its conditions, and those
+        that stand as variables in its resources and values."""
+        patterns = () if self.resources is None else self.resources.patterns
+        yield from _variables(patterns)
+        for condition in self.conditions:
+            yield condition.key.lower()
+            yield from _variables(condition.values)
+
     def naming(self, principal: Principal) -> Naming | None:
         """How it names the principal; None where it speaks of others."""
         if self.principals is None:
@@ -118,6 +127,10 @@ class Policy:
         if reader.problems:
             raise PolicyError(name, reader.problems)
         return cls(name, kind, reader.has_variables, statements)
+
+
+def _variables(patterns: Iterable[Pattern]) -> Iterator[str]:
+    return (part.key for each in patterns for part in each.parts if isinstance(part, Variable))
 
 
 class _Stop(Exception):

@@ -115,7 +115,7 @@ class _Applicable:
 class Grants:
     """What the policies of a principal come to."""
 
-    __slots__ = ("_applicable", "_rules")
+    __slots__ = ("_applicable", "_asked", "_rules")
 
     def __init__(
         self,
@@ -144,6 +144,7 @@ class Grants:
             if policies or kind is Kind.IDENTITY
         }
         self._applicable: dict[str, _Applicable] = {}
+        self._asked: dict[str, bool] = {}
 
     def decide(self, request: Request, resource: Policy | None = None) -> Decision:
         """Whether the principal may.
@@ -166,6 +167,19 @@ class Grants:
         if own is None and (is_foreign or (resource is not None and resource.kind is Kind.TRUST)):
             return Decision.missing(Kind.RESOURCE if resource is None else resource.kind)
         return _limited(applicable, request, context, own, None if is_foreign else naming)
+
+    def asks_for(self, prefix: str) -> bool:
+        """Whether a statement looks at a condition key with this beginning, in lower case."""
+        found = self._asked.get(prefix)
+        if found is None:
+            keys = (
+                key
+                for rules in self._rules.values()
+                for rule in rules
+                for key in rule.statement.asked_keys()
+            )
+            found = self._asked[prefix] = any(key.startswith(prefix) for key in keys)
+        return found
 
     def _index(self, action: str) -> _Applicable:
         folded = action.lower()
